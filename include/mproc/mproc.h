@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libmproc: processes, and pools of worker processes, for C.
+ *
+ * This header includes all the others.  One header for each concept:
+ *
+ *   error.h    what the calls return
+ *   process.h  start one process and join it
+ *   pool.h     a pool of workers: map, submit, close, join
+ *   future.h   a submitted task, seen by who submitted it
+ *   task.h     a task, seen by the function that runs it in a worker
+ *
+ * Rules that hold for every function:
+ *
+ * - It returns 0 or a count, or a negative error: -errno or one of the codes in error.h.
+ *   mproc_strerror() gives a text for both.  errno is not part of the contract.
+ * - An output argument is written only on success.  Every _free and _destroy accepts NULL.
+ * - Structs of options begin with `size`: { .size = sizeof options } and everything else 0 is every
+ *   default, and so is NULL.  A smaller `size`, of a program built against an older header, is accepted.
+ * - A timeout is in milliseconds: -1 for ever, 0 do not wait.  It counts from the entry of the call.
+ * - A handle belongs to the process that made it.  In any other (a fork, a worker) a call with it
+ *   returns MPROC_EFOREIGN and does nothing.
+ * - Any thread may call; where two threads may not use the same handle at once, it is said.
+ */
+#ifndef MPROC_MPROC_H
+#define MPROC_MPROC_H
+
+#include <mproc/error.h>
+#include <mproc/future.h>
+#include <mproc/pool.h>
+#include <mproc/process.h>
+#include <mproc/task.h>
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * fork with its signal bracket, the guards that keep the library's descriptors out of children that
+ * are not the library's, and the one call of kill().  Runs in every process.
+ *
+ * The guard lock is taken by the atfork handlers around every fork of the process, ours and others',
+ * so that a child never sees a half-made list; it is a private lock of each process.
+ */
+#include "os.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
+
+enum { LAST_SIGNAL = 64 }; /* POSIX has no name for it; one that does not exist fails, to no harm */
+
+static pthread_mutex_t guards_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list guards = LIST_INIT(guards);
+static unsigned epoch = 1;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int once_error;
+
+/* Set by mp_fork() in the thread that forks: whose descriptors the child is to keep. */
+static _Thread_local const struct guard *own_guard;
+
+/* ---- atfork ---------------------------------------------------------------------------------- */
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&guards_lock);
+}
+
+static void after_fork_in_parent(void)
+{
+    pthread_mutex_unlock(&guards_lock);
+}
+
+static void after_fork_in_child(void)
+{
+    while (!list_is_empty(&guards)) {
+        struct guard *guard = LIST_ENTRY(guards.next, struct guard, link);
+
+        list_remove(&guard->link);
+        if (guard == own_guard)
+            continue;
+        for (size_t i = 0; i < guard->count; i++)
+            guard->fds[i] = mp_close(guard->fds[i]);
+    }
+    epoch++;
+    pthread_mutex_unlock(&guards_lock);
+}
+
+static void register_handlers(void)
+{
+    once_error = -pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* ---- guards ---------------------------------------------------------------------------------- */
+
+int mp_guard_lock(void)
+{
+    pthread_once(&once, register_handlers);
+    if (once_error)
+        return once_error;
+    pthread_mutex_lock(&guards_lock);
+    return 0;
+}
+
+void mp_guard_unlock(void)
+{
+    pthread_mutex_unlock(&guards_lock);
+}
+
+void mp_guard_add(struct guard *guard)
+{
+    list_append(&guards, &guard->link);
+}
+
+void mp_guard_remove(struct guard *guard)
+{
+    if (guard->link.next)
+        list_remove(&guard->link);
+}
+
+unsigned mp_epoch(void)
+{
+    return epoch;
+}
+
+/* ---- fork and kill --------------------------------------------------------------------------- */
+
+pid_t mp_fork(sigset_t *mask, const struct guard *own)
+{
+    sigset_t all;
+    pid_t pid;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, mask);
+    own_guard = own;
+    pid = fork();
+    if (pid < 0)
+        pid = -errno;
+    own_guard = NULL;
+    if (pid != 0)
+        pthread_sigmask(SIG_SETMASK, mask, NULL);
+    return pid;
+}
+
+void mp_signals_default(void)
+{
+    struct sigaction action = {0};
+    sigset_t none;
+
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = SIG_DFL;
+    for (int s = 1; s <= LAST_SIGNAL; s++)
+        sigaction(s, &action, NULL); /* fails for SIGKILL, SIGSTOP and the C library's own */
+    action.sa_handler = SIG_IGN;     /* a background group may print to a terminal with tostop set */
+    sigaction(SIGTTOU, &action, NULL);
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+
+int mp_kill(pid_t pid, bool group, int signal)
+{
+    if (pid <= 1)
+        return -EINVAL;
+    return kill(group ? -pid : pid, signal) ? -errno : 0;
+}

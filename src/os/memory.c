@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Memory that forks share: one mapping of a memory object without a name.  Made by the host; its
+ * children inherit the mapping and give up the descriptor.
+ */
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+int mp_memory_open(struct memory *memory, size_t size)
+{
+    void *base;
+    int fd = mp_memory_object(size);
+
+    if (fd < 0)
+        return fd;
+    base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (base == MAP_FAILED) {
+        int r = -errno;
+
+        mp_close(fd);
+        return r;
+    }
+    *memory = (struct memory){base, size, fd};
+    return 0;
+}
+
+int mp_memory_commit(const struct memory *memory, size_t offset, size_t length)
+{
+    int r;
+
+    do
+        r = posix_fallocate(memory->fd, (off_t)offset, (off_t)length);
+    while (r == EINTR);
+    return -r;
+}
+
+void mp_memory_close(struct memory *memory)
+{
+    if (memory->base)
+        munmap(memory->base, memory->size);
+    mp_close(memory->fd);
+    *memory = MEMORY_NONE;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory object as a memfd, sealed against shrinking and growing: a worker's ftruncate would be a
+ * SIGBUS in the host.
+ */
+#define _GNU_SOURCE
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int mp_memory_object(size_t size)
+{
+    int fd = mp_above_standard(memfd_create("mproc", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+
+    if (fd < 0)
+        return fd;
+    if (ftruncate(fd, (off_t)size) ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
+        int r = -errno;
+
+        mp_close(fd);
+        return r;
+    }
+    return fd;
+}
+
+int mp_memory_discard(const struct memory *memory, size_t offset, size_t length)
+{
+    if (fallocate(memory->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                  (off_t)length))
+        return -errno;
+    return 0;
+}
