@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * records.h: what lies in the shared memory of a pool.  Types only.  Everything here can be written by
+ * any worker that has gone wrong: the host copies what it reads once, checks it against its own tables,
+ * and then uses it.
+ *
+ * Offsets count from the start of the mapping.  The four addresses of a job are those of the program
+ * (code, context, inputs and outputs may lie in memory that the workers have from the fork); the host
+ * writes them and never reads them back.
+ */
+#ifndef MP_RECORDS_H
+#define MP_RECORDS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "word.h"
+
+/* A job's id is {slot, tag}; a build for tests makes both small, to see tags come round. */
+#ifndef MP_TAG_BITS
+#define MP_TAG_BITS 16
+#endif
+#ifndef MP_SLOTS
+#define MP_SLOTS 65536
+#endif
+_Static_assert(MP_SLOTS <= 1 << 16 && MP_TAG_BITS <= 16, "an id has 32 bits");
+
+enum { CACHE_LINE = 64, WORKER_TEXT_MAX = 200 };
+
+/* host_waits */
+enum {
+    HOST_AWAKE = 0,
+    HOST_WAITS = 1,       /* ring when a job has ended */
+    HOST_HAS_BACKLOG = 2, /* and when a ticket was taken from the pipe, which was full */
+};
+
+/*
+ * How a chunk ended, beside its word.
+ * Who writes: the worker that holds the chunk, before its finishing CAS; the supervisor, when that
+ * worker is dead.  Safe: there is one holder at a time, and the word publishes it.
+ * A chunk of a map that is DONE leaves it untouched.
+ */
+struct outcome_shm {
+    int32_t code; /* what the function returned; the exit status of a dead worker */
+    int32_t signal;
+    int32_t pid;
+    uint32_t spare;
+    uint64_t item;   /* the failing item */
+    uint64_t length; /* of a task's output */
+    char text[WORKER_TEXT_MAX];
+};
+
+enum job_kind { JOB_MAP, JOB_BATCH, JOB_TASK };
+
+/*
+ * The descriptor of the job in a slot.
+ * Who writes: the host, only while no chunk of the slot is open.  Safe: a worker reads the first three
+ * without holding a chunk, as a guess (relaxed; checked against the bounds of the words' memory, and
+ * confirmed by the claim), the rest only while it holds one.
+ */
+struct job_shm {
+    _Alignas(CACHE_LINE) _Atomic uint64_t words; /* offset of the first chunk word */
+    _Atomic uint64_t chunks;
+    _Atomic int64_t limit_ns; /* for each chunk; 0: none */
+    uint64_t function;        /* address */
+    uint64_t context;         /* address */
+    uint64_t in;              /* address of item 0; 0: each item is its own index */
+    uint64_t out;             /* address of result 0 */
+    uint64_t in_size;         /* of an item */
+    uint64_t out_size;        /* of a result; of a task: the most it may be */
+    uint64_t count;           /* items */
+    uint64_t chunk_items;     /* items in a chunk; the last has what is left */
+    uint64_t outcomes;        /* offset of the first outcome_shm */
+    uint32_t kind;
+    uint32_t retries;
+    /* A job of one chunk has its word and its outcome here. */
+    _Alignas(CACHE_LINE) chunk_word word;
+    _Alignas(CACHE_LINE) struct outcome_shm outcome;
+};
+
+/*
+ * What a worker leaves for the supervisor and for its replacement.
+ * Who writes: the worker with this number; the supervisor zeroes `up` and `left` while there is none.
+ */
+struct worker_shm {
+    /* The id of the job whose ticket it holds; 0: none.  Not zeroed at a death: the replacement takes
+     * it up. */
+    _Alignas(2 * CACHE_LINE) _Atomic uint64_t ticket;
+    /* Where a limit is in force: the offset of the word it is about to claim, then until when.  The
+     * worker stores deadline 0, claim, deadline; the supervisor reads deadline, claim, deadline. */
+    _Atomic uint64_t claim;
+    _Atomic int64_t deadline; /* mp_now(); 0: none */
+    _Atomic uint64_t item;    /* the item it is running, for the report of a crash */
+    _Atomic uint32_t up;      /* its init function has returned */
+    _Atomic uint32_t left;    /* it read the end of file: the pool closes, no replacement is wanted */
+};
+
+/* Why the supervisor gave up. */
+enum broken_reason { BROKEN_NOT, BROKEN_FORK, BROKEN_INIT, BROKEN_START };
+
+/* The pool's own words: those of the host on one line, those of the supervisor on another. */
+struct pool_shm {
+    _Alignas(CACHE_LINE) _Atomic uint32_t host_waits;
+    _Atomic int64_t least_limit_ns; /* of all open jobs; 0: no limit is in force */
+    _Alignas(CACHE_LINE) _Atomic uint64_t deaths; /* counted after what the dead left was mended */
+    _Atomic uint64_t lost; /* of these, those that may have taken a ticket with them */
+    _Atomic uint32_t broken_reason;
+    _Atomic int32_t broken_value; /* error of fork, exit status, or minus the signal */
+};
+
+#endif

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* The layout of a pool's shared memory.  Nothing here changes after mp_region_open(). */
+#include "region.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+enum { REGION_PAGE = 65536 }; /* each part begins on a boundary of this: no page size is larger */
+
+#define LEAST_HEAP ((size_t)1 << 20)
+#define LEAST_WORDS ((size_t)1 << 16)
+
+static size_t round_up(size_t size)
+{
+    return (size + REGION_PAGE - 1) / REGION_PAGE * REGION_PAGE;
+}
+
+/* Twice the machine's memory, at least 1 GiB, at most a thousandth of the address space: it costs
+ * nothing until it is used, and nobody should have to think of it. */
+static uint64_t default_heap_size(void)
+{
+    const uint64_t least = (uint64_t)1 << 30;
+    const uint64_t most = sizeof(void *) > 4 ? (uint64_t)1 << 37 : (uint64_t)1 << 28;
+    long pages = sysconf(_SC_PHYS_PAGES);
+    long page = sysconf(_SC_PAGESIZE);
+    uint64_t size = pages > 0 && page > 0 ? 2 * (uint64_t)pages * (uint64_t)page : least;
+
+    if (size < least)
+        size = least;
+    return size < most ? size : most;
+}
+
+/* Lay the parts out for this heap; false if they do not fit the address space. */
+static bool lay_out(struct region *region, uint64_t heap_size, size_t *total)
+{
+    if (heap_size > SIZE_MAX / 4)
+        return false;
+    region->workers_offset = round_up(sizeof(struct pool_shm));
+    region->ready_offset =
+        region->workers_offset + round_up(region->workers * sizeof(struct worker_shm));
+    region->jobs_offset = region->ready_offset + round_up((MP_SLOTS + 63) / 64 * sizeof(uint64_t));
+    region->words_offset = region->jobs_offset + round_up(MP_SLOTS * sizeof(struct job_shm));
+    region->words_size = round_up((size_t)heap_size / 8);
+    if (region->words_size < LEAST_WORDS)
+        region->words_size = LEAST_WORDS;
+    region->heap_offset = region->words_offset + region->words_size;
+    region->heap_size = round_up((size_t)heap_size);
+    *total = region->heap_offset + region->heap_size;
+    return true;
+}
+
+int mp_region_open(struct region *region, uint32_t workers, uint64_t heap_size)
+{
+    uint64_t wanted = heap_size ? heap_size : default_heap_size();
+    size_t total;
+    int r;
+
+    *region = (struct region){.memory = MEMORY_NONE, .workers = workers};
+    for (;;) {
+        if (!lay_out(region, wanted, &total))
+            return -ENOMEM;
+        r = mp_memory_open(&region->memory, total);
+        if (r != -ENOMEM || heap_size || wanted <= LEAST_HEAP)
+            return r;
+        wanted /= 2; /* a limit on address space: take what there is */
+    }
+}
+
+void mp_region_close(struct region *region)
+{
+    mp_memory_close(&region->memory);
+}
+
+struct pool_shm *mp_region_pool(const struct region *region)
+{
+    return (void *)region->memory.base;
+}
+
+struct worker_shm *mp_region_worker(const struct region *region, uint32_t worker)
+{
+    return (struct worker_shm *)(void *)(region->memory.base + region->workers_offset) + worker;
+}
+
+struct job_shm *mp_region_job(const struct region *region, uint32_t slot)
+{
+    return (struct job_shm *)(void *)(region->memory.base + region->jobs_offset) + slot;
+}
+
+_Atomic uint64_t *mp_region_ready(const struct region *region)
+{
+    return (void *)(region->memory.base + region->ready_offset);
+}
+
+chunk_word *mp_region_word(const struct region *region, uint64_t offset)
+{
+    uint64_t end = region->words_offset + region->words_size;
+
+    /* The word inside a job lies in the table of jobs, all others in the memory of words. */
+    if (offset >= region->jobs_offset && offset < region->words_offset) {
+        if ((offset - region->jobs_offset) % sizeof(struct job_shm) != offsetof(struct job_shm, word) ||
+            offset >= region->jobs_offset + MP_SLOTS * sizeof(struct job_shm))
+            return NULL;
+    } else if (offset < region->words_offset || offset >= end || offset % sizeof(chunk_word)) {
+        return NULL;
+    }
+    return (chunk_word *)(void *)(region->memory.base + offset);
+}
+
+chunk_word *mp_region_words(const struct region *region, const struct job_shm *job, uint64_t *chunks)
+{
+    /* Relaxed: a guess, for all who hold no chunk of the job; see struct job_shm. */
+    uint64_t offset = atomic_load_explicit(&job->words, memory_order_relaxed);
+    uint64_t count = atomic_load_explicit(&job->chunks, memory_order_relaxed);
+    uint64_t end = region->words_offset + region->words_size;
+    chunk_word *words = mp_region_word(region, offset);
+
+    if (!words || !count)
+        return NULL;
+    if (offset < region->words_offset ? count != 1 : count > (end - offset) / sizeof(chunk_word))
+        return NULL;
+    *chunks = count;
+    return words;
+}
+
+uint32_t mp_job_id(uint32_t slot, uint32_t tag)
+{
+    return slot << MP_TAG_BITS | tag;
+}
+
+uint32_t mp_job_slot(uint32_t id)
+{
+    return id >> MP_TAG_BITS;
+}

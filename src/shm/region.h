@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * region.h: the one mapping of a pool and what lies where in it.  Made by the host before the fork;
+ * supervisor and workers have the same mapping at the same address, and this struct as a private copy.
+ *
+ *     pool | workers | ready bits | jobs | words | heap
+ *
+ * `words` never holds anything but chunk words; `heap` is for inputs, outputs and everything else.
+ */
+#ifndef MP_REGION_H
+#define MP_REGION_H
+
+#include "../os/os.h"
+#include "records.h"
+
+struct region {
+    struct memory memory;
+    uint32_t workers;
+    size_t workers_offset;
+    size_t ready_offset;
+    size_t jobs_offset;
+    size_t words_offset;
+    size_t words_size;
+    size_t heap_offset;
+    size_t heap_size;
+};
+
+/* heap_size 0: as much address space as seems good for this machine; else -ENOMEM if it cannot be. */
+int mp_region_open(struct region *region, uint32_t workers, uint64_t heap_size);
+void mp_region_close(struct region *region);
+
+/* Each is a plain address computation; the index must be in range. */
+struct pool_shm *mp_region_pool(const struct region *region);
+struct worker_shm *mp_region_worker(const struct region *region, uint32_t worker);
+struct job_shm *mp_region_job(const struct region *region, uint32_t slot);
+/* Bit slot % 64 of element slot / 64: a worker saw every chunk of the slot's job ended.  Set by
+ * workers, exchanged to 0 by the host before it looks. */
+_Atomic uint64_t *mp_region_ready(const struct region *region);
+
+/* The chunk words of a job as its descriptor tells them at this moment, or NULL when that cannot be
+ * true; for who holds none of its chunks the answer may be that of another job. */
+chunk_word *mp_region_words(const struct region *region, const struct job_shm *job, uint64_t *chunks);
+/* The word at an offset that came from shared memory, or NULL. */
+chunk_word *mp_region_word(const struct region *region, uint64_t offset);
+
+/* The id's parts. */
+uint32_t mp_job_id(uint32_t slot, uint32_t tag);
+uint32_t mp_job_slot(uint32_t id); /* may be MP_SLOTS or more if the id came from shared memory */
+
+#endif

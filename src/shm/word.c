@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The transitions of a chunk word.  Runs in the host, the workers and the supervisor, on shared memory;
+ * decides nothing but by one compare-and-swap each, so that of two that want to change a word one wins.
+ */
+#include "word.h"
+
+#include <stddef.h>
+
+static const struct {
+    const char *name;
+    bool terminal;
+} states[] = {
+#define CHUNK_ROW(name, terminal) {#name, terminal},
+    CHUNK_STATES(CHUNK_ROW)
+#undef CHUNK_ROW
+};
+
+static uint64_t word_of(uint32_t id, unsigned worker, unsigned attempts, enum chunk_state state)
+{
+    return (uint64_t)id << 32 | (uint64_t)worker << 16 | (uint64_t)attempts << 8 | (uint64_t)state;
+}
+
+struct chunk_view mp_word_view(uint64_t value)
+{
+    return (struct chunk_view){(uint32_t)(value >> 32), (uint16_t)(value >> 16),
+                               (uint8_t)(value >> 8), (uint8_t)value};
+}
+
+const char *mp_chunk_state_name(unsigned state)
+{
+    return state < CHUNK_STATE_COUNT ? states[state].name : "?";
+}
+
+bool mp_chunk_is_terminal(unsigned state)
+{
+    return state < CHUNK_STATE_COUNT && states[state].terminal;
+}
+
+void mp_word_publish(chunk_word *word, uint32_t id)
+{
+    /* Release: whoever claims the word (acquire, below) sees the descriptor and the inputs. */
+    atomic_store_explicit(word, word_of(id, 0, 0, CHUNK_WAITING), memory_order_release);
+}
+
+bool mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *claimed)
+{
+    /* Relaxed: only a guess, which the compare-and-swap confirms. */
+    uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
+    struct chunk_view view = mp_word_view(seen);
+
+    if (view.id != id || view.state != CHUNK_WAITING || view.attempts == WORD_ATTEMPTS_MAX)
+        return false;
+    *claimed = word_of(id, worker, view.attempts + 1U, CHUNK_RUNNING);
+    /* Acquire: pairs with the release of mp_word_publish(), or of mp_word_bury() for a retry. */
+    return atomic_compare_exchange_strong_explicit(word, &seen, *claimed, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
+bool mp_word_finish(chunk_word *word, uint64_t claimed, enum chunk_state ended)
+{
+    struct chunk_view view = mp_word_view(claimed);
+    uint64_t next = word_of(view.id, 0, view.attempts, ended);
+
+    /* Release: the results are seen by who loads the word with acquire.  Sequentially consistent, with
+     * the look back that follows it: of two workers that end the last two chunks at once, at least one
+     * sees both ended. */
+    return atomic_compare_exchange_strong_explicit(word, &claimed, next, memory_order_seq_cst,
+                                                   memory_order_relaxed);
+}
+
+bool mp_word_stop(chunk_word *word, uint64_t seen)
+{
+    struct chunk_view view = mp_word_view(seen);
+    uint64_t next = word_of(view.id, view.worker, view.attempts, CHUNK_STOPPING);
+
+    if (view.state != CHUNK_RUNNING)
+        return false;
+    /* Relaxed: it carries no data; who loses against mp_word_finish() is all that it decides. */
+    return atomic_compare_exchange_strong_explicit(word, &seen, next, memory_order_relaxed,
+                                                   memory_order_relaxed);
+}
+
+bool mp_word_cancel(chunk_word *word, uint32_t id)
+{
+    uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
+    struct chunk_view view = mp_word_view(seen);
+
+    if (view.id != id || view.state != CHUNK_WAITING)
+        return false;
+    /* Relaxed: nobody but the host reads the memory of a chunk that was never begun. */
+    return atomic_compare_exchange_strong_explicit(word, &seen,
+                                                   word_of(id, 0, view.attempts, CHUNK_CANCELLED),
+                                                   memory_order_relaxed, memory_order_relaxed);
+}
+
+enum chunk_state mp_word_bury(chunk_word *word, unsigned worker, unsigned retries, bool expired,
+                              void (*outcome)(void *arg), void *arg)
+{
+    uint64_t seen = atomic_load_explicit(word, memory_order_acquire);
+
+    for (;;) {
+        struct chunk_view view = mp_word_view(seen);
+        enum chunk_state next;
+
+        if (view.worker != worker)
+            return CHUNK_NONE;
+        if (view.state == CHUNK_STOPPING)
+            next = expired ? CHUNK_TIMED_OUT : CHUNK_STOPPED;
+        else if (view.state == CHUNK_RUNNING)
+            next = view.attempts <= retries ? CHUNK_WAITING : CHUNK_CRASHED;
+        else
+            return CHUNK_NONE;
+        if (next != CHUNK_WAITING)
+            outcome(arg);
+        /* Release: the outcome, and what a dead attempt wrote, before what follows.  It fails only
+         * when the host makes RUNNING into STOPPING in between; then it is tried with that. */
+        if (atomic_compare_exchange_strong_explicit(word, &seen,
+                                                    word_of(view.id, 0, view.attempts, next),
+                                                    memory_order_release, memory_order_acquire))
+            return next;
+    }
+}
