@@ -102,20 +102,27 @@ void mp_signals_default(void); /* every disposition to SIG_DFL, SIGTTOU ignored;
 /* The only caller of kill(): -EINVAL for a pid of 1 or less.  Child. */
 int mp_kill(pid_t pid, bool group, int signal);
 
-/* ---- child_*.c: to watch a child and to signal it, never a stranger with the same pid ------------ */
+/* ---- watch.c, watch_*.c: to watch a child and to signal it, never a stranger with its pid -------- */
 
 /*
- * watch[0] is the parent's: readable when the child has ended.  watch[1] is held by the child
- * (fallback) or -1.  Open before the fork with the guard lock held; then _parent or _child.
+ * watch[0] is the parent's: readable when the child has ended.  watch[1] is held by the child where
+ * there is no pidfd, or -1.  Open before the fork with the guard lock held; then _parent (with the lock
+ * held too: it replaces the descriptors) or _child.  On an error _open leaves nothing open.
  */
 int mp_watch_open(int watch[2]);
-int mp_watch_parent(int watch[2], pid_t pid); /* -ESRCH: it has already ended and was reaped by another */
-void mp_watch_child(int watch[2]);            /* Child. */
+/* -ESRCH: it has already ended, and somebody else has its status; watch[0] is readable then. */
+int mp_watch_parent(int watch[2], pid_t pid);
+void mp_watch_child(int watch[2]); /* Child. */
 
 /* Wait until the child has ended and reap it.  0 and its wait status, -ETIMEDOUT, or -ECHILD: it has
  * ended, and somebody else has its status. */
 int mp_watch_wait(int watch[2], pid_t pid, int64_t deadline, int *status);
 int mp_watch_signal(int watch[2], pid_t pid, bool group, int signal); /* -ESRCH: it has ended */
+
+/* For the functions above; a descriptor that is no pidfd, or a system that has none: -EBADF. */
+int mp_pidfd_open(pid_t pid);
+int mp_pidfd_wait(int fd, int *status); /* does not block: -EAGAIN; -ECHILD as above */
+int mp_pidfd_signal(int fd, int signal);
 
 /* ---- bond_*.c: a child that does not outlive its parent ------------------------------------------ */
 
@@ -126,8 +133,10 @@ enum bond_kind {
 
 /*
  * bond[0] is the parent's end, bond[1] the child's; either may be -1.  Open before the fork with the
- * guard lock held.  After _child the kernel kills the caller when the parent ends; if it is gone
- * already, the caller ends here and now.  A change of user id undoes a BOND_THREAD: call again.
+ * guard lock held; then _parent (with the lock held too) or _child.  After _child the kernel kills the
+ * caller when the parent ends; if it is gone already, the caller ends here and now.  A change of user
+ * id undoes a BOND_THREAD: call again.  Where it takes a signal (fallback), _child unblocks that, so the
+ * mask that the child is to run with is set before.
  */
 int mp_bond_open(int bond[2], enum bond_kind kind);
 void mp_bond_parent(int bond[2]);
