@@ -80,6 +80,11 @@ ssize_t mp_write(int fd, const void *from, size_t size)
     return n < 0 ? -errno : n;
 }
 
+void mp_ring(int fd)
+{
+    mp_write(fd, "", 1);
+}
+
 void mp_close_others(int *keep, size_t count)
 {
     int first = FIRST_FD;

@@ -10,9 +10,10 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-enum { LAST_SIGNAL = 64 }; /* POSIX has no name for it; one that does not exist fails, to no harm */
+enum { LAST_SIGNAL = 64 }; /* POSIX.1-2008 has no name for it; one too many fails, to no harm */
 
 static pthread_mutex_t guards_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list guards = LIST_INIT(guards);
@@ -120,6 +121,11 @@ void mp_signals_default(void)
     sigaction(SIGTTOU, &action, NULL);
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);
+}
+
+void mp_renice(int by)
+{
+    setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + by);
 }
 
 int mp_kill(pid_t pid, bool group, int signal)

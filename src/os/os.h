@@ -38,6 +38,9 @@ int mp_close(int fd);       /* accepts -1; returns -1: fd = mp_close(fd).  Child
 int mp_nonblocking(int fd); /* Child. */
 ssize_t mp_read(int fd, void *to, size_t size); /* one read, EINTR repeated.  Child. */
 ssize_t mp_write(int fd, const void *from, size_t size); /* one write, EINTR repeated.  Child. */
+/* Write the one byte that means "look" into a non-blocking pipe.  A full one is not empty, so that is
+ * as good, and a reader that is gone needs no bell.  Child. */
+void mp_ring(int fd);
 /* Close every descriptor from 3 up but those in keep[] (any order, -1 passed over; the array is
  * sorted in place).  Child. */
 void mp_close_others(int *keep, size_t count);
@@ -99,6 +102,7 @@ unsigned mp_epoch(void);
  */
 pid_t mp_fork(sigset_t *mask, const struct guard *own);
 void mp_signals_default(void); /* every disposition to SIG_DFL, SIGTTOU ignored; nothing blocked.  Child. */
+void mp_renice(int by);        /* add to the nice value, as far as that is allowed.  Child. */
 /* The only caller of kill(): -EINVAL for a pid of 1 or less.  Child. */
 int mp_kill(pid_t pid, bool group, int signal);
 

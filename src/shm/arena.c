@@ -32,6 +32,7 @@ static void put_in_bin(struct arena *arena, struct block *block)
     unsigned bin = bin_of(block->size);
 
     block->free = true;
+    arena->warm += block->warm;
     list_insert_after(&arena->bins[bin], &block->in_bin);
     arena->filled |= (uint64_t)1 << bin;
 }
@@ -41,6 +42,7 @@ static void take_from_bin(struct arena *arena, struct block *block)
     unsigned bin = bin_of(block->size);
 
     block->free = false;
+    arena->warm -= block->warm;
     list_remove(&block->in_bin);
     if (list_is_empty(&arena->bins[bin]))
         arena->filled &= ~((uint64_t)1 << bin);
@@ -119,7 +121,8 @@ void mp_arena_finish(struct arena *arena)
     *arena = (struct arena){0};
 }
 
-/* Cut what is beyond `size` off a block and free it.  Without memory the block stays whole. */
+/* Cut what is beyond `size` off a block and free it.  Without memory the block stays whole.  Which of
+ * its pages are there is not known; the lower ones are taken to be. */
 static void split(struct arena *arena, struct block *block, size_t size)
 {
     struct block *rest;
@@ -130,6 +133,10 @@ static void split(struct arena *arena, struct block *block, size_t size)
     if (!rest)
         return;
     block->size = size;
+    if (block->warm > size) {
+        rest->warm = block->warm - size;
+        block->warm = size;
+    }
     list_insert_after(&block->by_address, &rest->by_address);
     put_in_bin(arena, rest);
 }
@@ -146,7 +153,6 @@ int mp_arena_alloc(struct arena *arena, size_t size, struct block **block)
         return -ENOMEM;
     take_from_bin(arena, found);
     split(arena, found, size);
-    arena->warm -= arena->warm < found->size ? arena->warm : found->size;
     *block = found;
     return 0;
 }
@@ -224,16 +230,18 @@ static void merge_upper(struct arena *arena, struct block *block)
     take_from_bin(arena, upper);
     list_remove(&upper->by_address);
     block->size += upper->size;
+    block->warm += upper->warm;
     free(upper);
 }
 
-void mp_arena_free(struct arena *arena, struct block *block)
+void mp_arena_free(struct arena *arena, struct block *block, size_t touched)
 {
     if (!block)
         return;
-    arena->warm += block->size;
-    if (arena->warm > WARM_LIMIT && discard(arena, block))
-        arena->warm -= block->size;
+    if (block->warm < touched)
+        block->warm = touched < block->size ? touched : block->size;
+    if (block->warm >= GRANULE && arena->warm + block->warm > WARM_LIMIT && discard(arena, block))
+        block->warm = 0;
     merge_upper(arena, block);
     if (block->by_address.prev != &arena->blocks) {
         struct block *lower = LIST_ENTRY(block->by_address.prev, struct block, by_address);

@@ -20,7 +20,7 @@ struct arena {
     struct list bins[ARENA_BINS];  /* the free ones; bin b holds sizes from 64 << b up */
     uint64_t filled;               /* bit b: bin b is not empty */
     unsigned char *committed;      /* a bit for each granule */
-    size_t warm;                   /* about how many bytes of free blocks still have their pages */
+    size_t warm;                   /* bytes of free blocks that still have their pages, about */
 };
 
 /* A range of the arena: what mp_arena_alloc() gives, and the owner gives back. */
@@ -29,6 +29,7 @@ struct block {
     struct list in_bin;
     size_t offset; /* from the start of the mapping, a multiple of ARENA_ALIGN */
     size_t size;
+    size_t warm; /* bytes of it that have their pages, about */
     bool free;
 };
 
@@ -39,8 +40,9 @@ void mp_arena_finish(struct arena *arena); /* frees the bookkeeping of every blo
 int mp_arena_alloc(struct arena *arena, size_t size, struct block **block);
 /* Make the first `length` bytes of a block real, so that writing them cannot fail; -ENOSPC. */
 int mp_arena_commit(struct arena *arena, const struct block *block, size_t length);
-/* Accepts NULL.  Pages stay warm up to a limit and go back to the system beyond it. */
-void mp_arena_free(struct arena *arena, struct block *block);
+/* `touched`: how many of its bytes were written, about.  Accepts NULL.  Pages stay warm up to a limit
+ * and go back to the system beyond it. */
+void mp_arena_free(struct arena *arena, struct block *block, size_t touched);
 
 void *mp_block_address(const struct arena *arena, const struct block *block);
 

@@ -71,6 +71,7 @@ struct job_shm {
     uint64_t count;           /* items */
     uint64_t chunk_items;     /* items in a chunk; the last has what is left */
     uint64_t outcomes;        /* offset of the first outcome_shm */
+    uint64_t index;           /* of a task: the number of its item */
     uint32_t kind;
     uint32_t retries;
     /* A job of one chunk has its word and its outcome here. */

@@ -5,14 +5,17 @@
 #include <errno.h>
 #include <unistd.h>
 
-enum { REGION_PAGE = 65536 }; /* each part begins on a boundary of this: no page size is larger */
+enum {
+    LINE_PAIR = 2 * CACHE_LINE,
+    REGION_PAGE = 65536 /* words and heap begin on a boundary of this: no page size is larger */
+};
 
 #define LEAST_HEAP ((size_t)1 << 20)
 #define LEAST_WORDS ((size_t)1 << 16)
 
-static size_t round_up(size_t size)
+static size_t round_up(size_t size, size_t unit)
 {
-    return (size + REGION_PAGE - 1) / REGION_PAGE * REGION_PAGE;
+    return (size + unit - 1) / unit * unit;
 }
 
 /* Twice the machine's memory, at least 1 GiB, at most a thousandth of the address space: it costs
@@ -35,16 +38,17 @@ static bool lay_out(struct region *region, uint64_t heap_size, size_t *total)
 {
     if (heap_size > SIZE_MAX / 4)
         return false;
-    region->workers_offset = round_up(sizeof(struct pool_shm));
-    region->ready_offset =
-        region->workers_offset + round_up(region->workers * sizeof(struct worker_shm));
-    region->jobs_offset = region->ready_offset + round_up((MP_SLOTS + 63) / 64 * sizeof(uint64_t));
-    region->words_offset = region->jobs_offset + round_up(MP_SLOTS * sizeof(struct job_shm));
-    region->words_size = round_up((size_t)heap_size / 8);
+    region->workers_offset = round_up(sizeof(struct pool_shm), LINE_PAIR);
+    region->ready_offset = region->workers_offset + region->workers * sizeof(struct worker_shm);
+    region->jobs_offset =
+        round_up(region->ready_offset + (MP_SLOTS + 63) / 64 * sizeof(uint64_t), LINE_PAIR);
+    region->words_offset =
+        round_up(region->jobs_offset + MP_SLOTS * sizeof(struct job_shm), REGION_PAGE);
+    region->words_size = round_up((size_t)heap_size / 8, REGION_PAGE);
     if (region->words_size < LEAST_WORDS)
         region->words_size = LEAST_WORDS;
     region->heap_offset = region->words_offset + region->words_size;
-    region->heap_size = round_up((size_t)heap_size);
+    region->heap_size = round_up((size_t)heap_size, REGION_PAGE);
     *total = region->heap_offset + region->heap_size;
     return true;
 }
@@ -120,6 +124,18 @@ chunk_word *mp_region_words(const struct region *region, const struct job_shm *j
         return NULL;
     *chunks = count;
     return words;
+}
+
+struct outcome_shm *mp_region_outcome(const struct region *region, const struct job_shm *job,
+                                      uint64_t chunk)
+{
+    uint64_t end = region->heap_offset + region->heap_size;
+    uint64_t offset = job->outcomes;
+
+    if (offset < region->jobs_offset || offset >= end || offset % _Alignof(struct outcome_shm) ||
+        chunk >= (end - offset) / sizeof(struct outcome_shm))
+        return NULL;
+    return (struct outcome_shm *)(void *)(region->memory.base + offset) + chunk;
 }
 
 uint32_t mp_job_id(uint32_t slot, uint32_t tag)

@@ -42,6 +42,10 @@ _Atomic uint64_t *mp_region_ready(const struct region *region);
 chunk_word *mp_region_words(const struct region *region, const struct job_shm *job, uint64_t *chunks);
 /* The word at an offset that came from shared memory, or NULL. */
 chunk_word *mp_region_word(const struct region *region, uint64_t offset);
+/* The outcome of a chunk, for who holds that chunk or buries its holder; NULL: the descriptor is
+ * nonsense. */
+struct outcome_shm *mp_region_outcome(const struct region *region, const struct job_shm *job,
+                                      uint64_t chunk);
 
 /* The id's parts. */
 uint32_t mp_job_id(uint32_t slot, uint32_t tag);

@@ -43,6 +43,13 @@ void mp_word_publish(chunk_word *word, uint32_t id)
     atomic_store_explicit(word, word_of(id, 0, 0, CHUNK_WAITING), memory_order_release);
 }
 
+bool mp_word_is_waiting(const chunk_word *word, uint32_t id)
+{
+    struct chunk_view view = mp_word_view(atomic_load_explicit(word, memory_order_relaxed));
+
+    return view.id == id && view.state == CHUNK_WAITING;
+}
+
 bool mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *claimed)
 {
     /* Relaxed: only a guess, which the compare-and-swap confirms. */

@@ -61,6 +61,8 @@ bool mp_chunk_is_terminal(unsigned state);       /* false for what is no state *
 
 /* Host, while no chunk of the slot's last job is left open: a new chunk, to be begun. */
 void mp_word_publish(chunk_word *word, uint32_t id);
+/* Anybody: does it wait, as a chunk of job `id`?  A guess: only a claim can tell. */
+bool mp_word_is_waiting(const chunk_word *word, uint32_t id);
 /* Worker: WAITING of job `id` becomes RUNNING; *claimed is what mp_word_finish() needs. */
 bool mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *claimed);
 /* Worker: false: somebody decided to kill this worker; it must write nothing more. */

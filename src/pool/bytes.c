@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * map over inputs and outputs of any length: a window of single tasks, gathered in the order of the
+ * inputs, so that however many items there are the shared memory in use is bounded.  Runs in the host.
+ */
+#include "pool.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../options.h"
+
+enum {
+    WINDOW_PER_WORKER = 16, /* tasks in flight: enough that no worker waits for the host */
+    WINDOW_MAX = 1024,
+    RESULT_ALIGN = 16
+};
+
+struct piece {
+    size_t offset;
+    size_t length;
+};
+
+struct mproc_results {
+    size_t count;
+    char *bytes;
+    size_t used;
+    size_t room;
+    struct piece pieces[];
+};
+
+/* ---- results --------------------------------------------------------------------------------- */
+
+size_t mproc_results_count(const mproc_results *results)
+{
+    return results ? results->count : 0;
+}
+
+int mproc_results_get(const mproc_results *results, size_t index, const void **data,
+                      size_t *length)
+{
+    static const uint64_t nothing;
+
+    if (!results || index >= results->count)
+        return -EINVAL;
+    if (data)
+        *data = results->pieces[index].length ? (const void *)(results->bytes +
+                                                                results->pieces[index].offset)
+                                              : &nothing;
+    if (length)
+        *length = results->pieces[index].length;
+    return 0;
+}
+
+void mproc_results_free(mproc_results *results)
+{
+    if (results)
+        free(results->bytes);
+    free(results);
+}
+
+static mproc_results *results_create(size_t count)
+{
+    mproc_results *results;
+
+    if (count > (SIZE_MAX - sizeof *results) / sizeof(struct piece))
+        return NULL;
+    results = calloc(1, sizeof *results + count * sizeof(struct piece));
+    if (results)
+        results->count = count;
+    return results;
+}
+
+static int results_add(mproc_results *results, size_t index, const void *data, size_t length)
+{
+    size_t offset = (results->used + RESULT_ALIGN - 1) / RESULT_ALIGN * RESULT_ALIGN;
+
+    if (length == 0)
+        return 0;
+    if (length > results->room || offset > results->room - length) {
+        size_t room = results->room * 2 > offset + length ? results->room * 2 : offset + length;
+        char *grown;
+
+        if (length > SIZE_MAX / 4 || offset > SIZE_MAX / 4)
+            return -ENOMEM;
+        grown = realloc(results->bytes, room);
+        if (!grown)
+            return -ENOMEM;
+        results->bytes = grown;
+        results->room = room;
+    }
+    memcpy(results->bytes + offset, data, length);
+    results->pieces[index] = (struct piece){offset, length};
+    results->used = offset + length;
+    return 0;
+}
+
+/* ---- the window ------------------------------------------------------------------------------ */
+
+/* One call of map_bytes. */
+struct bytes_call {
+    mproc_pool *pool;
+    mproc_task_fn fn;
+    void *ctx;
+    const struct iovec *inputs;
+    size_t count;
+    mproc_map_options options;
+    mproc_submit_options submit;
+    int64_t deadline;
+    mproc_results *results;
+    size_t window;          /* tasks in flight, at most */
+    mproc_future **futures; /* of items [gathered, submitted), at index % window */
+    size_t submitted;
+    size_t gathered;
+    size_t failed;
+    bool closing;           /* nothing more is submitted */
+    int stopped_by;         /* what ended the call early; 0: nothing did */
+    mproc_failure failure;  /* of the first item that failed */
+};
+
+/* Nothing more is to be begun; with `stop`, what runs is killed. */
+static void close_window(struct bytes_call *call, int error, bool stop)
+{
+    if (!call->stopped_by)
+        call->stopped_by = error;
+    call->closing = true;
+    for (size_t i = call->gathered; i < call->submitted; i++)
+        mp_future_close(call->futures[i % call->window], stop);
+}
+
+/* Submit as far as the window goes. */
+static void fill_window(struct bytes_call *call)
+{
+    while (!call->closing && call->submitted < call->count &&
+           call->submitted - call->gathered < call->window) {
+        const struct iovec *input = &call->inputs[call->submitted];
+        int r = mp_submit(call->pool, &call->futures[call->submitted % call->window], call->fn,
+                          call->ctx, input->iov_base, input->iov_len, call->submitted,
+                          &call->submit);
+
+        if ((r == -ENOMEM || r == -EAGAIN || r == -ENOSPC) && call->submitted > call->gathered)
+            return; /* there will be room when those in flight have ended */
+        if (r) {
+            close_window(call, r, false);
+            return;
+        }
+        call->submitted++;
+    }
+}
+
+static void note_failure(struct bytes_call *call, size_t index, const mproc_failure *failure)
+{
+    if (call->options.statuses)
+        call->options.statuses[index] = failure->error;
+    if (!failure->error)
+        return;
+    call->failed++;
+    if (!call->failure.error ||
+        (call->failure.error == -ECANCELED && failure->error != -ECANCELED))
+        call->failure = *failure;
+}
+
+/* Take in the oldest of the window, which is done. */
+static void gather_one(struct bytes_call *call)
+{
+    size_t index = call->gathered;
+    mproc_future *future = call->futures[index % call->window];
+    mproc_failure failure = {.size = sizeof failure};
+    const void *data;
+    size_t length;
+    int r = mproc_future_result(future, &data, &length);
+
+    if (r == 0)
+        r = results_add(call->results, index, data, length);
+    else
+        mproc_future_failure(future, &failure);
+    note_failure(call, index, &failure);
+    mproc_future_free(future);
+    call->gathered++;
+    if (r && !failure.error)
+        close_window(call, r, false); /* no memory for the results */
+    else if (r && !call->options.statuses && !call->closing)
+        close_window(call, r, false);
+}
+
+static void run_window(struct bytes_call *call)
+{
+    for (;;) {
+        mproc_future *oldest;
+        int r;
+
+        fill_window(call);
+        if (call->gathered == call->submitted)
+            return;
+        oldest = call->futures[call->gathered % call->window];
+        r = mp_future_wait_until(oldest, call->deadline);
+        if (r == -ETIMEDOUT) /* then it was stopped, and is done; the others are to follow */
+            close_window(call, r, true);
+        gather_one(call);
+    }
+}
+
+/* ---- public ---------------------------------------------------------------------------------- */
+
+static int check_call(struct bytes_call *call, const mproc_map_options *options)
+{
+    mproc_map_options *o = &call->options;
+    struct job_spec limits;
+    int r = mp_pool_check(call->pool);
+
+    if (!r)
+        r = mp_options_copy(o, sizeof *o, options);
+    if (r)
+        return r;
+    if (!call->fn || (call->count && !call->inputs) || o->timeout_ms < 0 || o->reserved ||
+        (o->ctx_size && !call->ctx) || (o->failure && o->failure->size <= sizeof(size_t)))
+        return -EINVAL;
+    for (size_t i = 0; i < call->count; i++)
+        if (call->inputs[i].iov_len && !call->inputs[i].iov_base)
+            return -EINVAL;
+    call->submit = (mproc_submit_options){.size = sizeof call->submit,
+                                          .ctx_size = o->ctx_size,
+                                          .output_max = o->output_max,
+                                          .time_limit_ms = o->time_limit_ms,
+                                          .retries = o->retries};
+    call->deadline = o->timeout_ms ? mp_deadline(o->timeout_ms) : MP_FOREVER;
+    return mp_resolve_limits(call->pool, o->time_limit_ms, o->retries, &limits);
+}
+
+static int conclude(struct bytes_call *call)
+{
+    for (size_t i = call->submitted; call->options.statuses && i < call->count; i++)
+        call->options.statuses[i] = call->stopped_by;
+    if (call->options.failure)
+        mp_failure_give(call->options.failure, &call->failure);
+    if (call->stopped_by)
+        return call->stopped_by;
+    return call->failed < INT_MAX ? (int)call->failed : INT_MAX;
+}
+
+int mproc_pool_map_bytes(mproc_pool *pool, mproc_task_fn fn, void *ctx, const struct iovec *inputs,
+                         size_t count, mproc_results **results, const mproc_map_options *options)
+{
+    struct bytes_call call = {.pool = pool, .fn = fn, .ctx = ctx, .inputs = inputs, .count = count};
+    int r = check_call(&call, options);
+
+    if (!r && !results)
+        r = -EINVAL;
+    if (r)
+        return r;
+    call.failure.size = sizeof call.failure;
+    call.window = (size_t)WINDOW_PER_WORKER * pool->region.workers;
+    if (call.window > WINDOW_MAX)
+        call.window = WINDOW_MAX;
+    call.results = results_create(count);
+    call.futures = calloc(call.window, sizeof(mproc_future *));
+    if (call.results && call.futures) {
+        run_window(&call);
+        r = conclude(&call);
+    } else {
+        r = -ENOMEM;
+    }
+    free(call.futures);
+    if (r < 0 && !call.options.statuses) {
+        mproc_results_free(call.results);
+        return r;
+    }
+    *results = call.results;
+    return r;
+}

@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The last part of a task's path: the host waits for the bell, looks at what the workers left in shared
+ * memory, and sees that a job has ended.  Runs in the host, under the pool's lock but for the sleep.
+ *
+ * Of the threads that wait, one sleeps on the bell (the sleeper) and looks for all; the others wait on a
+ * condition each.  When the sleeper has what it waited for, it wakes another to take its place.
+ *
+ * What is read from shared memory is copied once, checked against the host's own tables, and then used.
+ */
+#include "pool.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { STOP_MS = 1000 }; /* the time that a kill may take */
+
+static struct pool_shm *shared_of(const mproc_pool *pool)
+{
+    return mp_region_pool(&pool->region);
+}
+
+/* ---- one job --------------------------------------------------------------------------------- */
+
+static void job_end(struct job *job)
+{
+    mproc_pool *pool = job->pool;
+
+    job->ended = true;
+    pool->ended++;
+    list_remove(&job->in_open);
+    list_remove(&job->in_backlog);
+    if (job->limited && --pool->limited == 0)
+        atomic_store_explicit(&shared_of(pool)->least_limit_ns, 0, memory_order_relaxed);
+    if (job->on_end)
+        job->on_end(job);
+    if (pool->closed && list_is_empty(&pool->open))
+        mp_generation_shut(&pool->generation);
+}
+
+/* End what must not begin, and what must not go on.  Done at each look at a closing job: a retry makes a
+ * chunk wait again. */
+static void close_pass(struct job *job)
+{
+    bool stopped = false;
+
+    for (uint64_t i = job->ended_below; i < job->chunks; i++) {
+        mp_word_cancel(&job->words[i], job->id);
+        if (job->stopping)
+            stopped |= mp_word_stop(&job->words[i],
+                                    atomic_load_explicit(&job->words[i], memory_order_relaxed));
+    }
+    if (stopped)
+        mp_generation_poke(&job->pool->generation);
+}
+
+/* Could this word be there? */
+static bool plausible(const struct job *job, struct chunk_view view)
+{
+    if (view.id != job->id || view.state == CHUNK_NONE || view.state >= CHUNK_STATE_COUNT)
+        return false;
+    return view.state == CHUNK_RUNNING || view.state == CHUNK_STOPPING
+               ? view.worker < job->pool->region.workers
+               : view.worker == 0;
+}
+
+static struct chunk_view view_chunk(const struct job *job, uint64_t chunk)
+{
+    /* Acquire: pairs with the release of the finishing CAS, or of the supervisor's burial. */
+    return mp_word_view(atomic_load_explicit(&job->words[chunk], memory_order_acquire));
+}
+
+/* Go past the chunks that have ended.  False: impossible. */
+static bool pass_ended(struct job *job)
+{
+    for (; job->ended_below < job->chunks; job->ended_below++) {
+        struct chunk_view view = view_chunk(job, job->ended_below);
+
+        if (!plausible(job, view))
+            return false;
+        if (!mp_chunk_is_terminal(view.state))
+            return true;
+    }
+    return true;
+}
+
+/* Has any chunk from `first` on such a state (1), or none (0)?  -1: impossible. */
+static int any_chunk(const struct job *job, uint64_t first, bool (*has)(unsigned state))
+{
+    for (uint64_t i = first; i < job->chunks; i++) {
+        struct chunk_view view = view_chunk(job, i);
+
+        if (!plausible(job, view))
+            return -1;
+        if (has(view.state))
+            return 1;
+    }
+    return 0;
+}
+
+static bool is_waiting(unsigned state)
+{
+    return state == CHUNK_WAITING;
+}
+
+static bool is_failure(unsigned state)
+{
+    return state == CHUNK_FAILED || state == CHUNK_CRASHED || state == CHUNK_TIMED_OUT;
+}
+
+/* Look at a job's chunk words.  Ends it if all are terminal. */
+static void look_at_job(struct job *job)
+{
+    uint64_t first = job->ended_below;
+    int failed;
+
+    if (job->closing)
+        close_pass(job);
+    if (!pass_ended(job))
+        goto impossible;
+    if (job->ended_below < job->chunks && job->stop_at_failure && !job->closing) {
+        failed = any_chunk(job, first, is_failure);
+        if (failed < 0)
+            goto impossible;
+        if (failed) {
+            job->closing = true;
+            close_pass(job);
+            if (!pass_ended(job))
+                goto impossible;
+        }
+    }
+    if (job->ended_below == job->chunks)
+        job_end(job);
+    return;
+
+impossible:
+    mp_pool_poison(job->pool, "a chunk word has an impossible value");
+}
+
+void mp_job_close(struct job *job, bool stop)
+{
+    job->closing = true;
+    job->stopping |= stop;
+    look_at_job(job);
+    if (job->ended)
+        mp_wake_waiters(job->pool);
+}
+
+/* ---- all jobs -------------------------------------------------------------------------------- */
+
+/* The slots whose ready bit is set. */
+static void look_at_ready(mproc_pool *pool)
+{
+    _Atomic uint64_t *ready = mp_region_ready(&pool->region);
+
+    for (uint32_t base = 0; base < pool->slots_used; base += 64) {
+        uint64_t bits;
+
+        /* Sequentially consistent, both: after host_waits, see announce() in worker.c. */
+        if (!atomic_load_explicit(&ready[base / 64], memory_order_seq_cst))
+            continue;
+        bits = atomic_exchange_explicit(&ready[base / 64], 0, memory_order_seq_cst);
+        for (uint32_t i = 0; i < 64 && base + i < pool->slots_used; i++) {
+            struct job *job = pool->jobs[base + i];
+
+            if ((bits >> i & 1) && job && !list_is_empty(&job->in_open))
+                look_at_job(job);
+        }
+    }
+}
+
+/* After a death: every open job.  If a ticket may be lost, one more for each that still has chunks to
+ * be begun; a ticket too many does nothing. */
+static void look_at_all(mproc_pool *pool, bool ticket_lost)
+{
+    struct list *link = pool->open.next;
+
+    while (link != &pool->open) {
+        struct job *job = LIST_ENTRY(link, struct job, in_open);
+
+        link = link->next; /* the job may end now */
+        look_at_job(job);
+        if (ticket_lost && !job->ended && !job->closing && job->tickets_due == 0 &&
+            any_chunk(job, job->ended_below, is_waiting) == 1)
+            mp_job_post_tickets(job, 1);
+    }
+}
+
+/* Look at whatever there may be to see.  True: some job has ended. */
+static bool look(mproc_pool *pool)
+{
+    uint64_t ended_before = pool->ended;
+    uint64_t deaths, lost;
+
+    look_at_ready(pool);
+    /* Sequentially consistent: after host_waits, see worker_gone() in supervisor.c. */
+    deaths = atomic_load_explicit(&shared_of(pool)->deaths, memory_order_seq_cst);
+    lost = atomic_load_explicit(&shared_of(pool)->lost, memory_order_seq_cst);
+    if (deaths != pool->deaths_seen || lost != pool->lost_seen) {
+        bool ticket_lost = lost != pool->lost_seen;
+
+        pool->deaths_seen = deaths;
+        pool->lost_seen = lost;
+        look_at_all(pool, ticket_lost);
+    }
+    return pool->ended != ended_before;
+}
+
+/* ---- the end of a generation ----------------------------------------------------------------- */
+
+/* Why the workers are gone, in words, unless that is known already. */
+static void explain(mproc_pool *pool, int status)
+{
+    uint32_t reason = atomic_load_explicit(&shared_of(pool)->broken_reason, memory_order_relaxed);
+    int32_t value = atomic_load_explicit(&shared_of(pool)->broken_value, memory_order_relaxed);
+    const char *what = reason == BROKEN_INIT ? "the init function failed in every worker"
+                                             : "every worker died as it started";
+    size_t room = sizeof pool->why_broken;
+
+    if (pool->why_broken[0])
+        return;
+    if (reason == BROKEN_FORK)
+        snprintf(pool->why_broken, room, "no worker could be started: %s", mproc_strerror(value));
+    else if ((reason == BROKEN_INIT || reason == BROKEN_START) && value < 0)
+        snprintf(pool->why_broken, room, "%s: killed by signal %d", what, (int)-(int64_t)value);
+    else if (reason == BROKEN_INIT || reason == BROKEN_START)
+        snprintf(pool->why_broken, room, "%s: exit status %d", what, (int)value);
+    else if (status != -1 && WIFSIGNALED(status))
+        snprintf(pool->why_broken, room, "the supervisor was killed by signal %d",
+                 WTERMSIG(status));
+    else
+        snprintf(pool->why_broken, room, "the supervisor is gone");
+}
+
+/* No process of the generation is left, or none that could be helped: end every open job. */
+static void generation_died(mproc_pool *pool)
+{
+    explain(pool, mp_generation_finish(&pool->generation));
+    while (!list_is_empty(&pool->open)) {
+        struct job *job = LIST_ENTRY(pool->open.next, struct job, in_open);
+
+        job->unfinished = pool->terminated ? -ECANCELED : MPROC_EBROKEN;
+        job_end(job);
+    }
+}
+
+void mp_pool_poison(mproc_pool *pool, const char *what)
+{
+    if (!pool->why_broken[0])
+        snprintf(pool->why_broken, sizeof pool->why_broken, "%s", what);
+    pool->poisoned = true;
+    mp_generation_kill(&pool->generation);
+}
+
+/* ---- waiting --------------------------------------------------------------------------------- */
+
+void mp_wake_waiters(mproc_pool *pool)
+{
+    for (struct list *link = pool->waiters.next; link != &pool->waiters; link = link->next) {
+        struct waiter *waiter = LIST_ENTRY(link, struct waiter, link);
+
+        if (!waiter->done(waiter->arg))
+            continue;
+        if (waiter == pool->sleeper)
+            mp_generation_poke(&pool->generation); /* the supervisor answers with the bell */
+        else
+            pthread_cond_signal(&waiter->wake);
+    }
+}
+
+/* Sleep on the bell, without the lock, until it rings or the deadline has passed. */
+static int sleep_on_bell(mproc_pool *pool, int64_t deadline)
+{
+    struct generation *generation = &pool->generation;
+    bool grace_first = generation->grace < deadline;
+    int r;
+
+    pthread_mutex_unlock(&pool->lock);
+    r = mp_generation_sleep(generation, grace_first ? generation->grace : deadline);
+    pthread_mutex_lock(&pool->lock);
+    if (r == -ETIMEDOUT && grace_first) {
+        if (mp_generation_grace_over(generation))
+            generation_died(pool);
+        return 0;
+    }
+    if (r == 0) {
+        generation_died(pool);
+    } else if (r != -ETIMEDOUT && r < 0) { /* the host has closed a descriptor that is ours */
+        mp_pool_poison(pool, "the bell pipe cannot be read");
+        generation_died(pool);
+        return 0;
+    }
+    return r < 0 ? r : 0;
+}
+
+/* Say that the host waits, look a last time, sleep, look again. */
+static int wait_for_bell(mproc_pool *pool, struct waiter *self, int64_t deadline)
+{
+    _Atomic uint32_t *host_waits = &shared_of(pool)->host_waits;
+    int r = 0;
+
+    if (!pool->generation.alive)
+        return MPROC_EBROKEN; /* cannot be: with the generation every job ended */
+    pool->sleeper = self;
+    /* Sequentially consistent, before the look: pairs with announce() in worker.c and worker_gone() in
+     * supervisor.c, which first leave what there is to see and then read this or ring. */
+    atomic_store_explicit(host_waits, HOST_WAITS, memory_order_seq_cst);
+    mp_backlog_flush(pool);
+    if (!look(pool))
+        r = sleep_on_bell(pool, deadline);
+    pool->sleeper = NULL;
+    /* Relaxed: a byte too many in the bell does no harm. */
+    atomic_store_explicit(host_waits, HOST_AWAKE, memory_order_relaxed);
+    if (pool->generation.alive) {
+        look(pool);
+        mp_backlog_flush(pool);
+    }
+    mp_wake_waiters(pool);
+    if (r == 0 && deadline != MP_FOREVER && mp_now() >= deadline)
+        return -ETIMEDOUT; /* also where a bell that never falls silent would keep it here */
+    return r;
+}
+
+/* Wait until the sleeper says that something has changed for this waiter, or has left. */
+static int wait_for_sleeper(mproc_pool *pool, struct waiter *self, int64_t deadline)
+{
+    struct timespec until = {.tv_sec = (time_t)(deadline / 1000000000),
+                             .tv_nsec = (long)(deadline % 1000000000)};
+
+    if (deadline == MP_FOREVER)
+        return -pthread_cond_wait(&self->wake, &pool->lock);
+    return -pthread_cond_timedwait(&self->wake, &pool->lock, &until);
+}
+
+int mp_wait(mproc_pool *pool, bool (*done)(const void *arg), const void *arg, int64_t deadline)
+{
+    struct waiter self = {.done = done, .arg = arg};
+    int r = 0;
+
+    if (done(arg))
+        return 0;
+    if (pthread_cond_init(&self.wake, &pool->monotonic))
+        return -ENOMEM;
+    list_append(&pool->waiters, &self.link);
+    while (r == 0 && !done(arg))
+        r = pool->sleeper ? wait_for_sleeper(pool, &self, deadline)
+                          : wait_for_bell(pool, &self, deadline);
+    if (done(arg))
+        r = 0;
+    list_remove(&self.link);
+    if (!pool->sleeper && !list_is_empty(&pool->waiters)) /* somebody has to sleep on the bell */
+        pthread_cond_signal(&LIST_ENTRY(pool->waiters.next, struct waiter, link)->wake);
+    pthread_cond_destroy(&self.wake);
+    return r;
+}
+
+static bool job_has_ended(const void *job)
+{
+    return ((const struct job *)job)->ended;
+}
+
+int mp_job_wait(struct job *job, int64_t deadline)
+{
+    int r = mp_wait(job->pool, job_has_ended, job, deadline);
+
+    if (r != -ETIMEDOUT)
+        return r;
+    mp_job_close(job, true);
+    if (mp_wait(job->pool, job_has_ended, job, mp_deadline(STOP_MS)) == 0)
+        return r;
+    mp_pool_poison(job->pool, "a task could not be stopped");
+    mp_wait(job->pool, job_has_ended, job, MP_FOREVER); /* the grace of the kill bounds it */
+    return r;
+}
+
+/* ---- how a chunk ended ----------------------------------------------------------------------- */
+
+static int error_of(const struct job *job, struct chunk_view view)
+{
+    if (!plausible(job, view))
+        return MPROC_EBROKEN;
+    switch (view.state) {
+    case CHUNK_DONE:
+        return 0;
+    case CHUNK_FAILED:
+        return MPROC_ETASK;
+    case CHUNK_CRASHED:
+        return MPROC_ECRASHED;
+    case CHUNK_TIMED_OUT:
+        return MPROC_ELIMIT;
+    case CHUNK_STOPPED:
+    case CHUNK_CANCELLED:
+        return -ECANCELED;
+    default:
+        return job->unfinished;
+    }
+}
+
+/* What the worker or the supervisor left beside the word. */
+static void copy_outcome(const struct job *job, uint64_t chunk, mproc_failure *failure)
+{
+    struct outcome_shm outcome;
+    uint64_t first = chunk * job->chunk_items;
+
+    memcpy(&outcome, &job->outcomes[chunk], sizeof outcome);
+    failure->code = outcome.code;
+    failure->signal = outcome.signal;
+    failure->pid = outcome.pid;
+    if (outcome.item >= first && outcome.item - first < job->chunk_items &&
+        outcome.item < job->count)
+        failure->index = outcome.item;
+    outcome.text[sizeof outcome.text - 1] = '\0';
+    memcpy(failure->text, outcome.text, sizeof failure->text);
+}
+
+int mp_job_error(const struct job *job, uint64_t chunk)
+{
+    return error_of(job, view_chunk(job, chunk));
+}
+
+int mp_job_status(const struct job *job, uint64_t chunk, mproc_failure *failure)
+{
+    struct chunk_view view = view_chunk(job, chunk);
+
+    *failure = (mproc_failure){.size = sizeof *failure,
+                               .index = chunk * job->chunk_items,
+                               .error = error_of(job, view),
+                               .attempts = view.attempts};
+    if (failure->error == MPROC_ETASK || failure->error == MPROC_ECRASHED ||
+        failure->error == MPROC_ELIMIT)
+        copy_outcome(job, chunk, failure);
+    if (failure->error == MPROC_EBROKEN)
+        memcpy(failure->text, job->pool->why_broken, sizeof failure->text);
+    return failure->error;
+}

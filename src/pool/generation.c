@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Starting, telling and ending a generation.  Runs in the host, under the pool's lock but for the sleep;
+ * the child of its one fork becomes the supervisor and never comes back here.
+ */
+#include "generation.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { GRACE_MS = 1000 };
+
+static void close_all(struct generation *generation)
+{
+    if (mp_guard_lock() == 0) {
+        mp_guard_remove(&generation->guard);
+        for (size_t i = 0; i < GENERATION_FDS; i++)
+            generation->fds[i] = mp_close(generation->fds[i]);
+        mp_guard_unlock();
+    }
+}
+
+/* With the guard lock held.  On an error the caller closes what is open. */
+static int open_pipes(int fds[GENERATION_FDS])
+{
+    int r = mp_pipe(&fds[TICKET_READ]);
+
+    if (!r)
+        r = mp_pipe(&fds[BELL_READ]);
+    if (!r)
+        r = mp_pipe(&fds[CONTROL_READ]);
+    if (!r)
+        r = mp_watch_open(&fds[WATCH]);
+    if (!r)
+        r = mp_nonblocking(fds[TICKET_WRITE]); /* the host never blocks there */
+    if (!r)
+        r = mp_nonblocking(fds[CONTROL_WRITE]);
+    if (!r)
+        r = mp_nonblocking(fds[BELL_WRITE]); /* nor does a worker here */
+    return r;
+}
+
+static int open_channels(struct generation *generation)
+{
+    int r = mp_guard_lock();
+
+    if (r)
+        return r;
+    generation->guard.fds = generation->fds;
+    generation->guard.count = GENERATION_FDS;
+    r = open_pipes(generation->fds);
+    mp_guard_add(&generation->guard);
+    mp_guard_unlock();
+    if (r)
+        close_all(generation);
+    return r;
+}
+
+/* The fork.  The child does not return. */
+static int fork_supervisor(struct generation *generation, struct supervisor *sup)
+{
+    const mproc_pool_options *options = sup->options;
+    sigset_t mask;
+    pid_t pid;
+    int r;
+
+    if (options->before_fork)
+        options->before_fork();
+    fflush(stdout); /* or what is in their buffers would be printed by each worker, too */
+    fflush(stderr);
+    pid = mp_fork(&mask, &generation->guard);
+    if (pid == 0)
+        mp_supervisor_run(sup);
+    if (options->parent_fork)
+        options->parent_fork();
+    if (pid < 0)
+        return pid;
+    r = mp_guard_lock(); /* cannot fail: it was taken before */
+    if (r)
+        return r;
+    mp_watch_parent(&generation->fds[WATCH], pid); /* without it the bell still tells the end */
+    generation->fds[BELL_WRITE] = mp_close(generation->fds[BELL_WRITE]);
+    mp_guard_unlock();
+    generation->supervisor = pid;
+    return 0;
+}
+
+int mp_generation_start(struct generation *generation, const struct region *region,
+                        const mproc_pool_options *options)
+{
+    struct supervisor sup = {.region = region, .options = options, .reaper = {-1, -1}};
+    struct pool_shm *pool = mp_region_pool(region);
+    int r;
+
+    *generation = GENERATION_NONE;
+    sup.fds = generation->fds;
+    sup.seats = calloc(region->workers, sizeof *sup.seats);
+    if (!sup.seats)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < region->workers; i++) {
+        sup.seats[i].bond[0] = -1;
+        sup.seats[i].bond[1] = -1;
+        /* Relaxed, here and below: whoever else looks is forked afterwards. */
+        atomic_store_explicit(&mp_region_worker(region, i)->ticket, 0, memory_order_relaxed);
+    }
+    atomic_store_explicit(&pool->broken_reason, BROKEN_NOT, memory_order_relaxed);
+    r = mp_code_map_create(&generation->code);
+    if (r)
+        goto free_seats;
+    r = open_channels(generation);
+    if (r)
+        goto free_code;
+    r = fork_supervisor(generation, &sup);
+    if (r)
+        goto close_channels;
+    generation->alive = true;
+    free(sup.seats);
+    return 0;
+
+close_channels:
+    close_all(generation);
+free_code:
+    mp_code_map_free(generation->code);
+    generation->code = NULL;
+free_seats:
+    free(sup.seats);
+    return r;
+}
+
+/* ---- telling --------------------------------------------------------------------------------- */
+
+int mp_generation_post(struct generation *generation, const uint64_t *tickets, size_t count)
+{
+    ssize_t n;
+
+    if (count > PIPE_BUF / sizeof *tickets)
+        count = PIPE_BUF / sizeof *tickets; /* so much is written whole or not at all */
+    n = mp_write(generation->fds[TICKET_WRITE], tickets, count * sizeof *tickets);
+    if (n == -EAGAIN && count > 1) {
+        count = 1;
+        n = mp_write(generation->fds[TICKET_WRITE], tickets, sizeof *tickets);
+    }
+    return n < 0 ? (int)n : (int)count;
+}
+
+void mp_generation_poke(struct generation *generation)
+{
+    mp_ring(generation->fds[CONTROL_WRITE]); /* full: it has not looked yet, and will */
+}
+
+void mp_generation_shut(struct generation *generation)
+{
+    if (mp_guard_lock() == 0) {
+        generation->fds[TICKET_WRITE] = mp_close(generation->fds[TICKET_WRITE]);
+        mp_guard_unlock();
+    }
+}
+
+void mp_generation_kill(struct generation *generation)
+{
+    if (!generation->alive || generation->grace != MP_FOREVER)
+        return;
+    if (mp_guard_lock() == 0) {
+        generation->fds[CONTROL_WRITE] = mp_close(generation->fds[CONTROL_WRITE]);
+        mp_guard_unlock();
+    }
+    generation->grace = mp_deadline(GRACE_MS);
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+int mp_generation_sleep(struct generation *generation, int64_t deadline)
+{
+    struct pollfd polled = {.fd = generation->fds[BELL_READ], .events = POLLIN};
+    char bytes[4096]; /* what is not read by this rings again at the next sleep: no harm */
+    ssize_t n;
+
+    if (deadline != MP_FOREVER) {
+        int ready = mp_poll(&polled, 1, deadline);
+
+        if (ready < 0)
+            return ready;
+        if (ready == 0)
+            return -ETIMEDOUT;
+    }
+    n = mp_read(generation->fds[BELL_READ], bytes, sizeof bytes);
+    if (n < 0)
+        return (int)n;
+    return n > 0;
+}
+
+bool mp_generation_grace_over(struct generation *generation)
+{
+    if (generation->killed)
+        return true;
+    mp_watch_signal(&generation->fds[WATCH], generation->supervisor, false, SIGKILL);
+    generation->killed = true;
+    generation->grace = mp_deadline(GRACE_MS);
+    return false;
+}
+
+int mp_generation_finish(struct generation *generation)
+{
+    int status = -1;
+
+    /* The bell has ended, so the supervisor is about to; should it not be, it is left to the system. */
+    if (mp_watch_wait(&generation->fds[WATCH], generation->supervisor, mp_deadline(GRACE_MS),
+                      &status))
+        status = -1;
+    close_all(generation);
+    mp_code_map_free(generation->code);
+    *generation = GENERATION_NONE;
+    return status;
+}

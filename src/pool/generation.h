@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * generation.h: one supervisor, its workers and its pipes, as the host holds them.  A pool has one at a
+ * time.
+ *
+ *     ticket pipe   host -> workers       {id} of a job, 8 bytes; end of file: the pool closes
+ *     bell pipe     all others -> host    a byte that means "look"; end of file: they are all gone
+ *     control pipe  host -> supervisor    a byte that means "look"; end of file: kill all and go
+ *
+ * The host keeps the reading ends of the ticket and the control pipe, too, so that writing there never
+ * raises SIGPIPE.  generation.c makes the processes; a build for tests has them as threads instead.
+ */
+#ifndef MP_GENERATION_H
+#define MP_GENERATION_H
+
+#include "supervisor.h"
+
+struct generation {
+    int fds[GENERATION_FDS];
+    struct guard guard;
+    pid_t supervisor;
+    struct code_map *code; /* what the workers can call */
+    bool alive;            /* from a start until the end of file on the bell was seen */
+    int64_t grace;         /* told to end: until when that may take; MP_FOREVER: it was not told */
+    bool killed;           /* it did not end in its grace, and the supervisor was sent a SIGKILL */
+};
+
+_Static_assert(GENERATION_FDS == 8, "GENERATION_NONE has so many");
+#define GENERATION_NONE                                                                            \
+    (struct generation)                                                                            \
+    {                                                                                              \
+        .fds = {-1, -1, -1, -1, -1, -1, -1, -1}, .grace = MP_FOREVER                               \
+    }
+
+/* Open the pipes and fork the supervisor.  On an error nothing is left behind. */
+int mp_generation_start(struct generation *generation, const struct region *region,
+                        const mproc_pool_options *options);
+
+/* Write up to `count` tickets; returns how many were, or -EAGAIN when the pipe has no room. */
+int mp_generation_post(struct generation *generation, const uint64_t *tickets, size_t count);
+void mp_generation_poke(struct generation *generation); /* make the supervisor look, and answer */
+void mp_generation_shut(struct generation *generation); /* the workers leave when they are done */
+void mp_generation_kill(struct generation *generation); /* everything ends, now */
+
+/* Sleep until the bell rings (1), its end of file (0), or the deadline (-ETIMEDOUT).  Only one thread
+ * at a time.  The bell is empty afterwards, or rings again. */
+int mp_generation_sleep(struct generation *generation, int64_t deadline);
+/* Its grace is over: kill the supervisor, or at the second time give it up for dead (true). */
+bool mp_generation_grace_over(struct generation *generation);
+/* After the end of file: reap the supervisor and close everything.  Its wait status, or -1. */
+int mp_generation_finish(struct generation *generation);
+
+#endif

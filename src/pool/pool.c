@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a pool: create, close, join, terminate, restart, destroy, and the memory it shares with its
+ * workers.  Runs in the host.  In any other process a handle is foreign, and nothing of it is touched
+ * but the number that says so.
+ */
+#include "pool.h"
+
+#include <mproc/process.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../options.h"
+
+enum { WORKERS_MAX = 4096, RETRIES_MAX = 254, NS_PER_MS = 1000000 };
+_Static_assert((int)WORKERS_MAX <= (int)WORD_WORKER_MAX, "a worker's number fits a word");
+_Static_assert((int)RETRIES_MAX < (int)WORD_ATTEMPTS_MAX, "so do the attempts");
+
+/* ---- helpers --------------------------------------------------------------------------------- */
+
+int mp_pool_check(const mproc_pool *pool)
+{
+    if (!pool)
+        return -EINVAL;
+    return pool->epoch == mp_epoch() ? 0 : MPROC_EFOREIGN;
+}
+
+void mp_pool_lock(mproc_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+}
+
+void mp_pool_unlock(mproc_pool *pool)
+{
+    pthread_mutex_unlock(&pool->lock);
+}
+
+int mp_pool_accepts(const mproc_pool *pool)
+{
+    if (pool->closed)
+        return MPROC_ECLOSED;
+    if (pool->restarting)
+        return -EBUSY;
+    return pool->generation.alive && !pool->poisoned ? 0 : MPROC_EBROKEN;
+}
+
+int mp_resolve_limits(const mproc_pool *pool, int64_t time_limit_ms, int32_t retries,
+                      struct job_spec *spec)
+{
+    if (time_limit_ms < -1 || retries < -1 || retries > RETRIES_MAX)
+        return -EINVAL;
+    if (time_limit_ms == 0)
+        time_limit_ms = pool->options.time_limit_ms;
+    if (retries == 0)
+        retries = pool->options.retries;
+    spec->retries = retries > 0 ? (uint32_t)retries : 0;
+    spec->limit_ns = 0;
+    if (time_limit_ms > 0) /* a limit beyond 100 years is none */
+        spec->limit_ns = time_limit_ms < INT64_MAX / NS_PER_MS / 2 ? time_limit_ms * NS_PER_MS : 0;
+    return 0;
+}
+
+int mp_failure_give(mproc_failure *to, const mproc_failure *from)
+{
+    size_t size = to ? to->size : 0;
+
+    if (size <= sizeof size)
+        return -EINVAL;
+    memcpy(to, from, size < sizeof *from ? size : sizeof *from);
+    to->size = size;
+    return 0;
+}
+
+/* ---- create ---------------------------------------------------------------------------------- */
+
+static int check_options(const mproc_pool_options *options)
+{
+    struct job_spec ignored;
+    struct mproc_pool none = {0};
+
+    if (options->time_limit_ms < 0 || options->retries < 0 || options->arena_size > SIZE_MAX / 4)
+        return -EINVAL;
+    return mp_resolve_limits(&none, options->time_limit_ms, options->retries, &ignored);
+}
+
+/* The memory that is shared, and the allocators over it. */
+static int open_memory(mproc_pool *pool, uint32_t workers)
+{
+    struct region *region = &pool->region;
+    int r = mp_guard_lock();
+
+    if (r)
+        return r;
+    r = mp_region_open(region, workers, pool->options.arena_size);
+    pool->memory_guard = (struct guard){.fds = &region->memory.fd, .count = 1};
+    if (!r)
+        mp_guard_add(&pool->memory_guard);
+    mp_guard_unlock();
+    if (r)
+        return r;
+    r = mp_memory_commit(&region->memory, 0, region->jobs_offset);
+    if (!r)
+        r = mp_arena_init(&pool->words, &region->memory, region->words_offset, region->words_size);
+    if (!r)
+        r = mp_arena_init(&pool->heap, &region->memory, region->heap_offset, region->heap_size);
+    return r;
+}
+
+static void close_memory(mproc_pool *pool)
+{
+    mp_arena_finish(&pool->words);
+    mp_arena_finish(&pool->heap);
+    if (mp_guard_lock() == 0) {
+        mp_guard_remove(&pool->memory_guard);
+        mp_region_close(&pool->region);
+        mp_guard_unlock();
+    }
+}
+
+static int open_tables(mproc_pool *pool)
+{
+    pool->jobs = calloc(MP_SLOTS, sizeof pool->jobs[0]);
+    pool->tags = calloc(MP_SLOTS, sizeof pool->tags[0]);
+    pool->next_free = calloc(MP_SLOTS, sizeof pool->next_free[0]);
+    pool->first_free = MP_SLOTS;
+    list_init(&pool->open);
+    list_init(&pool->backlog);
+    list_init(&pool->waiters);
+    return pool->jobs && pool->tags && pool->next_free ? 0 : -ENOMEM;
+}
+
+static int open_locks(mproc_pool *pool)
+{
+    int r = pthread_condattr_init(&pool->monotonic);
+
+    if (r)
+        return -r;
+    r = pthread_condattr_setclock(&pool->monotonic, CLOCK_MONOTONIC);
+    if (!r)
+        r = pthread_mutex_init(&pool->lock, NULL);
+    if (r)
+        pthread_condattr_destroy(&pool->monotonic);
+    return -r;
+}
+
+/* Everything but the processes, of a pool whose locks stand. */
+static void pool_free(mproc_pool *pool)
+{
+    close_memory(pool);
+    free(pool->shared);
+    free(pool->jobs);
+    free(pool->tags);
+    free(pool->next_free);
+    pthread_mutex_destroy(&pool->lock);
+    pthread_condattr_destroy(&pool->monotonic);
+    free(pool);
+}
+
+int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_options *options)
+{
+    mproc_pool *made;
+    mproc_pool_options checked;
+    int r = mp_options_copy(&checked, sizeof checked, options);
+
+    if (!r)
+        r = check_options(&checked);
+    if (r)
+        return r;
+    if (!pool || workers < 0 || workers > WORKERS_MAX)
+        return -EINVAL;
+    made = calloc(1, sizeof *made);
+    if (!made)
+        return -ENOMEM;
+    made->epoch = mp_epoch();
+    made->references = 1;
+    made->options = checked;
+    made->generation = GENERATION_NONE;
+    made->region.memory = MEMORY_NONE;
+    r = open_locks(made);
+    if (r) {
+        free(made);
+        return r;
+    }
+    r = open_tables(made);
+    if (!r)
+        r = open_memory(made, (uint32_t)(workers ? workers : mproc_cpu_count()));
+    if (!r)
+        r = mp_generation_start(&made->generation, &made->region, &made->options);
+    if (r)
+        pool_free(made);
+    else
+        *pool = made;
+    return r;
+}
+
+int32_t mproc_pool_workers(const mproc_pool *pool)
+{
+    int r = mp_pool_check(pool);
+
+    return r ? r : (int32_t)pool->region.workers;
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+void mp_pool_unref(mproc_pool *pool)
+{
+    bool last = --pool->references == 0;
+
+    mp_pool_unlock(pool);
+    if (last)
+        pool_free(pool);
+}
+
+int mproc_pool_close(mproc_pool *pool)
+{
+    int r = mp_pool_check(pool);
+
+    if (r)
+        return r;
+    mp_pool_lock(pool);
+    if (!pool->closed && list_is_empty(&pool->open))
+        mp_generation_shut(&pool->generation); /* else when the last open job ends */
+    pool->closed = true;
+    mp_pool_unlock(pool);
+    return 0;
+}
+
+static bool generation_is_gone(const void *pool)
+{
+    return !((const mproc_pool *)pool)->generation.alive;
+}
+
+int mproc_pool_join(mproc_pool *pool, int64_t timeout_ms)
+{
+    int64_t deadline = mp_deadline(timeout_ms);
+    int r = mp_pool_check(pool);
+
+    if (r)
+        return r;
+    mp_pool_lock(pool);
+    r = pool->closed ? mp_wait(pool, generation_is_gone, pool, deadline) : -EINVAL;
+    mp_pool_unlock(pool);
+    return r;
+}
+
+/* With the lock held. */
+static void terminate(mproc_pool *pool)
+{
+    pool->closed = true;
+    pool->terminated = true;
+    mp_generation_kill(&pool->generation);
+}
+
+int mproc_pool_terminate(mproc_pool *pool)
+{
+    int r = mp_pool_check(pool);
+
+    if (r)
+        return r;
+    mp_pool_lock(pool);
+    terminate(pool);
+    mp_pool_unlock(pool);
+    return 0;
+}
+
+void mproc_pool_destroy(mproc_pool *pool)
+{
+    if (mp_pool_check(pool))
+        return;
+    mp_pool_lock(pool);
+    terminate(pool);
+    mp_wait(pool, generation_is_gone, pool, MP_FOREVER); /* the grace of a kill bounds it */
+    mp_pool_unref(pool);
+}
+
+/* ---- restart --------------------------------------------------------------------------------- */
+
+/* End the generation and start another.  Lets go of the lock while it waits. */
+static int renew(mproc_pool *pool)
+{
+    int r;
+
+    mp_wait(pool, generation_is_gone, pool, mp_now()); /* is it gone, and nobody looked? */
+    if (!list_is_empty(&pool->open))
+        return -EBUSY;
+    mp_generation_shut(&pool->generation);
+    r = mp_wait(pool, generation_is_gone, pool, MP_FOREVER);
+    if (!r)
+        r = mp_generation_start(&pool->generation, &pool->region, &pool->options);
+    if (r)
+        return r;
+    pool->poisoned = false;
+    pool->why_broken[0] = '\0';
+    return 0;
+}
+
+int mproc_pool_restart(mproc_pool *pool)
+{
+    int r = mp_pool_check(pool);
+
+    if (r)
+        return r;
+    mp_pool_lock(pool);
+    if (pool->closed)
+        r = MPROC_ECLOSED;
+    else if (pool->restarting)
+        r = -EBUSY;
+    if (!r) {
+        pool->restarting = true;
+        r = renew(pool);
+        pool->restarting = false;
+    }
+    mp_pool_unlock(pool);
+    return r;
+}
+
+/* ---- shared memory --------------------------------------------------------------------------- */
+
+/* The index of the first block of the user's that ends beyond `offset`. */
+static size_t find_shared(const mproc_pool *pool, size_t offset)
+{
+    size_t low = 0, high = pool->shared_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct block *block = pool->shared[middle];
+
+        if (block->offset + block->size <= offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+int mp_pool_owns(const mproc_pool *pool, const void *memory, size_t size)
+{
+    uintptr_t base = (uintptr_t)pool->region.memory.base;
+    uintptr_t begin = (uintptr_t)memory;
+    const struct block *block;
+    size_t at;
+
+    if (begin >= base + pool->region.memory.size || (begin < base && size <= base - begin))
+        return 0;
+    if (begin < base)
+        return -EINVAL;
+    at = find_shared(pool, begin - base);
+    if (at == pool->shared_count)
+        return -EINVAL;
+    block = pool->shared[at];
+    if (begin - base < block->offset || size > block->offset + block->size - (begin - base))
+        return -EINVAL;
+    return 1;
+}
+
+static int reserve_shared(mproc_pool *pool)
+{
+    size_t room = pool->shared_room ? 2 * pool->shared_room : 16;
+    struct block **grown;
+
+    if (pool->shared_count < pool->shared_room)
+        return 0;
+    grown = realloc(pool->shared, room * sizeof(struct block *));
+    if (!grown)
+        return -ENOMEM;
+    pool->shared = grown;
+    pool->shared_room = room;
+    return 0;
+}
+
+static int alloc_shared(mproc_pool *pool, size_t size, void **memory)
+{
+    struct block *block;
+    size_t at;
+    int r = reserve_shared(pool);
+
+    if (!r)
+        r = mp_arena_alloc(&pool->heap, size, &block);
+    if (r)
+        return r;
+    r = mp_arena_commit(&pool->heap, block, block->size);
+    if (r) {
+        mp_arena_free(&pool->heap, block, block->size);
+        return r;
+    }
+    at = find_shared(pool, block->offset);
+    memmove(&pool->shared[at + 1], &pool->shared[at],
+            (pool->shared_count - at) * sizeof(struct block *));
+    pool->shared[at] = block;
+    pool->shared_count++;
+    *memory = mp_block_address(&pool->heap, block);
+    return 0;
+}
+
+static int dealloc_shared(mproc_pool *pool, const void *memory)
+{
+    size_t offset = (uintptr_t)memory - (uintptr_t)pool->region.memory.base;
+    size_t at = find_shared(pool, offset);
+    struct block *block = at < pool->shared_count ? pool->shared[at] : NULL;
+
+    if (!block || block->offset != offset)
+        return -EINVAL;
+    pool->shared_count--;
+    memmove(&pool->shared[at], &pool->shared[at + 1],
+            (pool->shared_count - at) * sizeof(struct block *));
+    mp_arena_free(&pool->heap, block, block->size);
+    return 0;
+}
+
+int mproc_pool_alloc(mproc_pool *pool, size_t size, void **memory)
+{
+    int r = mp_pool_check(pool);
+
+    if (!r && (!memory || !size))
+        r = -EINVAL;
+    if (r)
+        return r;
+    mp_pool_lock(pool);
+    r = alloc_shared(pool, size, memory);
+    mp_pool_unlock(pool);
+    return r;
+}
+
+int mproc_pool_dealloc(mproc_pool *pool, void *memory)
+{
+    int r = mp_pool_check(pool);
+
+    if (r || !memory)
+        return r;
+    mp_pool_lock(pool);
+    r = dealloc_shared(pool, memory);
+    mp_pool_unlock(pool);
+    return r;
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pool.h: a pool as the host holds it, in private memory, and the path of a task through the files of
+ * this folder:
+ *
+ *     submit.c       a job gets a slot, memory, chunk words and tickets
+ *     worker.c       a worker takes a ticket, claims chunks, runs them, rings
+ *     supervisor.c   what happens when a worker dies or is too slow
+ *     gather.c       the host waits, looks, and sees that the job has ended
+ *     map.c          many items as one job, results in order; future.c: one task as one job
+ *     pool.c         the life of it all; generation.c: the processes
+ *
+ * Everything here is guarded by pool->lock unless it says otherwise.  The lock is never shared with
+ * another process.
+ */
+#ifndef MP_POOL_H
+#define MP_POOL_H
+
+#include <mproc/pool.h>
+
+#include <pthread.h>
+
+#include "../shm/arena.h"
+#include "../shm/region.h"
+#include "generation.h"
+
+/*
+ * A job: n items in c chunks, in a slot of the shared table.
+ * Life: mp_job_create() -> the owner fills in the inputs -> mp_job_post() -> open, until
+ * mp_job_look() sees every chunk ended -> ended, its slot free for another -> mp_job_finish().
+ */
+struct job {
+    struct mproc_pool *pool;
+    struct list in_open;    /* while posted and not ended */
+    struct list in_backlog; /* while tickets are due */
+    uint32_t id;
+    uint32_t tickets_due;
+    struct job_shm *shared; /* its descriptor; written until the job is posted, never read */
+    chunk_word *words;      /* the host's own pointers into shared memory, here and below */
+    uint64_t chunks;
+    struct outcome_shm *outcomes;
+    char *in;
+    char *out;
+    uint64_t count;
+    uint64_t chunk_items;
+    uint64_t out_size;
+    struct block *words_block; /* NULL: the word is in the descriptor */
+    struct block *block;       /* context, inputs, outputs, outcomes; NULL: none was needed */
+    size_t touched;            /* bytes of the block that were written, about */
+    uint64_t ended_below;      /* each chunk below was seen terminal, and that is for ever */
+    bool stop_at_failure;      /* close it at the first failed chunk */
+    bool closing;              /* what is not begun is not to be */
+    bool stopping;             /* and what runs is to be killed */
+    bool limited;              /* it has a time limit */
+    bool ended;
+    int unfinished;            /* why a chunk has not ended, in a job that has: -errno or MPROC_E… */
+    void (*on_end)(struct job *job); /* called once, with the lock held; may be NULL */
+};
+
+/* What a job is to be. */
+struct job_spec {
+    enum job_kind kind;
+    uintptr_t function;
+    void *context;
+    size_t context_size; /* 0: the pointer itself */
+    const void *in;      /* NULL: none, or the index */
+    size_t in_size;      /* of one item; of a task: its length */
+    bool in_place;       /* the workers have `in` from the fork */
+    void *out;           /* used in place if it is the pool's own memory */
+    size_t out_size;     /* of one result; of a task: the most it may be */
+    uint64_t count;
+    uint64_t chunk_items;
+    uint64_t index; /* of a task */
+    int64_t limit_ns;
+    uint32_t retries;
+};
+
+/* A thread that waits until done(arg). */
+struct waiter {
+    struct list link;
+    pthread_cond_t wake;
+    bool (*done)(const void *arg);
+    const void *arg;
+};
+
+struct mproc_pool {
+    unsigned epoch; /* set once: the process it belongs to */
+    mproc_pool_options options;
+    struct region region;
+    struct guard memory_guard;
+
+    pthread_mutex_t lock;
+    pthread_condattr_t monotonic; /* for the waiters' conditions */
+    uint32_t references;          /* the handle and each future */
+
+    struct generation generation;
+    bool closed;
+    bool terminated;
+    bool restarting;
+    bool poisoned; /* something impossible was read; the generation is being killed */
+    char why_broken[MPROC_TEXT_MAX];
+
+    struct arena words;
+    struct arena heap;
+    struct block **shared; /* what mproc_pool_alloc() gave, by address */
+    size_t shared_count;
+    size_t shared_room;
+
+    struct job **jobs;   /* by slot; NULL: free */
+    uint16_t *tags;      /* by slot: of its last job */
+    uint32_t *next_free; /* by slot: a chain of free ones that were used before */
+    uint32_t first_free; /* MP_SLOTS: none */
+    uint32_t slots_used; /* the slots below were used; their descriptors have pages */
+    uint32_t slots_committed;
+    struct list open;
+    struct list backlog;
+    uint64_t ended;          /* jobs, ever */
+    uint32_t limited;        /* open jobs with a limit */
+    int64_t least_limit_ns;  /* of theirs */
+
+    struct list waiters;
+    struct waiter *sleeper; /* the one who sleeps on the bell, without the lock; NULL: nobody */
+    uint64_t deaths_seen;
+    uint64_t lost_seen;
+};
+
+/* ---- pool.c ---------------------------------------------------------------------------------- */
+
+/* 0, -EINVAL for NULL, MPROC_EFOREIGN.  Needs no lock. */
+int mp_pool_check(const mproc_pool *pool);
+void mp_pool_lock(mproc_pool *pool);
+void mp_pool_unlock(mproc_pool *pool);
+/* Drop a reference, with the lock held, and let go of the lock. */
+void mp_pool_unref(mproc_pool *pool);
+/* 0, or why no job can be posted now. */
+int mp_pool_accepts(const mproc_pool *pool);
+/* Is [memory, memory + size) the pool's own?  -EINVAL: only partly.  1: yes; 0: no. */
+int mp_pool_owns(const mproc_pool *pool, const void *memory, size_t size);
+
+/* The time limit and the retries of a call, or the pool's where the call says nothing; -EINVAL. */
+int mp_resolve_limits(const mproc_pool *pool, int64_t time_limit_ms, int32_t retries,
+                      struct job_spec *spec);
+/* Copy a failure to a caller's struct of any release; NULL is fine if nothing is wanted. */
+int mp_failure_give(mproc_failure *to, const mproc_failure *from);
+
+/* ---- submit.c -------------------------------------------------------------------------------- */
+
+/* Find room for a job and describe it; what is to be copied is not copied yet.  *job is the caller's
+ * memory.  On an error nothing is left behind. */
+int mp_job_create(mproc_pool *pool, struct job *job, const struct job_spec *spec);
+/* Copy context and inputs.  Without the lock. */
+void mp_job_fill(struct job *job, const struct job_spec *spec);
+/* Publish the chunks and post tickets; on an error the caller finishes the job. */
+int mp_job_post(struct job *job, int64_t limit_ns);
+/* Post `count` more tickets for a job, or as many as there are workers if that is less. */
+void mp_job_post_tickets(struct job *job, uint64_t count);
+void mp_backlog_flush(mproc_pool *pool);
+/* The slot may be reused; the memory stays until mp_job_finish(). */
+void mp_job_release_slot(struct job *job);
+void mp_job_finish(struct job *job);
+
+/* ---- gather.c -------------------------------------------------------------------------------- */
+
+/* Wait until done(arg), which is asked with the lock held.  0 or -ETIMEDOUT. */
+int mp_wait(mproc_pool *pool, bool (*done)(const void *arg), const void *arg, int64_t deadline);
+/* Cancel what is not begun of a job; with `stop`, kill what runs.  Ends the job if that ends it. */
+void mp_job_close(struct job *job, bool stop);
+/* How chunk `chunk` of an ended job ended: 0 or the error; the second with all that is known of it.
+ * What is shared is copied once and checked. */
+int mp_job_error(const struct job *job, uint64_t chunk);
+int mp_job_status(const struct job *job, uint64_t chunk, mproc_failure *failure);
+/* Wait until the job has ended.  At the deadline cancel it, kill what runs of it, and -ETIMEDOUT; if
+ * that has no effect within a second, the pool is poisoned. */
+int mp_job_wait(struct job *job, int64_t deadline);
+/* Something impossible was read from shared memory: the workers are killed, the pool is broken. */
+void mp_pool_poison(mproc_pool *pool, const char *what);
+/* Make all who wait look whether they still need to. */
+void mp_wake_waiters(mproc_pool *pool);
+
+/* ---- future.c -------------------------------------------------------------------------------- */
+
+/* Wait until the task is done; at the deadline as mp_job_wait(). */
+int mp_future_wait_until(mproc_future *future, int64_t deadline);
+/* Cancel the task if it is not begun; with `stop`, kill it if it runs. */
+void mp_future_close(mproc_future *future, bool stop);
+/* mproc_pool_submit() with the index of an item; options are checked already. */
+int mp_submit(mproc_pool *pool, mproc_future **future, mproc_task_fn fn, void *ctx, const void *in,
+              size_t in_size, uint64_t index, const mproc_submit_options *options);
+
+#endif

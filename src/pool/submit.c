@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The first part of a task's path: a job gets a slot, memory, a descriptor, chunk words and tickets.
+ * Runs in the host, under the pool's lock but where it copies.  It reads nothing from shared memory.
+ */
+#include "pool.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+enum { SLOTS_PER_COMMIT = 64 }; /* descriptors whose pages are made real at a time */
+
+/* ---- slots ----------------------------------------------------------------------------------- */
+
+static int take_slot(mproc_pool *pool, uint32_t *slot)
+{
+    if (pool->first_free != MP_SLOTS) {
+        *slot = pool->first_free; /* the one freed last: few slots are used, and they are warm */
+        pool->first_free = pool->next_free[*slot];
+        return 0;
+    }
+    if (pool->slots_used == MP_SLOTS)
+        return -EAGAIN;
+    if (pool->slots_used == pool->slots_committed) {
+        uint32_t more = MP_SLOTS - pool->slots_used;
+        int r;
+
+        if (more > SLOTS_PER_COMMIT)
+            more = SLOTS_PER_COMMIT;
+        r = mp_memory_commit(&pool->region.memory,
+                             pool->region.jobs_offset +
+                                 pool->slots_used * sizeof(struct job_shm),
+                             more * sizeof(struct job_shm));
+        if (r)
+            return r;
+        pool->slots_committed += more;
+    }
+    *slot = pool->slots_used++;
+    return 0;
+}
+
+static void take_id(mproc_pool *pool, struct job *job, uint32_t slot)
+{
+    /* Never 0, so that no ticket is 0. */
+    pool->tags[slot] = (uint16_t)((pool->tags[slot] + 1) & ((1U << MP_TAG_BITS) - 1));
+    if (pool->tags[slot] == 0)
+        pool->tags[slot] = 1;
+    pool->jobs[slot] = job;
+    job->id = mp_job_id(slot, pool->tags[slot]);
+    job->shared = mp_region_job(&pool->region, slot);
+}
+
+void mp_job_release_slot(struct job *job)
+{
+    uint32_t slot = mp_job_slot(job->id);
+    mproc_pool *pool = job->pool;
+
+    if (!job->shared)
+        return;
+    list_remove(&job->in_backlog);
+    list_remove(&job->in_open);
+    pool->jobs[slot] = NULL;
+    pool->next_free[slot] = pool->first_free;
+    pool->first_free = slot;
+    job->shared = NULL;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* *total += a x b, rounded up to a cache line; false when that overflows. */
+static bool add_part(size_t *total, uint64_t a, uint64_t b)
+{
+    size_t part;
+
+    if (b && a > (SIZE_MAX - CACHE_LINE) / b)
+        return false;
+    part = (size_t)(a * b + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE;
+    if (part > SIZE_MAX - *total)
+        return false;
+    *total += part;
+    return true;
+}
+
+/* Where the parts of a job's block lie. */
+struct plan {
+    bool copy_in;
+    bool copy_out;
+    size_t in;       /* offsets in the block */
+    size_t out;
+    size_t outcomes;
+    size_t size;
+    size_t written; /* by the host: context and inputs */
+};
+
+static int make_plan(const mproc_pool *pool, const struct job_spec *spec, uint64_t chunks,
+                     struct plan *plan)
+{
+    uint64_t ins = spec->kind == JOB_TASK ? 1 : spec->count;
+    int in_owned = 0, out_owned = 0;
+    size_t size = 0;
+
+    if (spec->in && spec->in_size && ins > SIZE_MAX / spec->in_size)
+        return -EOVERFLOW;
+    if (spec->out_size && spec->count > SIZE_MAX / spec->out_size)
+        return -EOVERFLOW;
+    if (spec->in && !spec->in_place)
+        in_owned = mp_pool_owns(pool, spec->in, (size_t)(ins * spec->in_size));
+    if (spec->out)
+        out_owned = mp_pool_owns(pool, spec->out, (size_t)(spec->count * spec->out_size));
+    if (in_owned < 0 || out_owned < 0)
+        return -EINVAL;
+    plan->copy_in = spec->in && !spec->in_place && !in_owned;
+    plan->copy_out = !out_owned;
+    if (!add_part(&size, spec->context_size, 1))
+        return -EOVERFLOW;
+    plan->in = size;
+    if (plan->copy_in && !add_part(&size, ins, spec->in_size))
+        return -EOVERFLOW;
+    plan->written = size;
+    plan->out = size;
+    if (plan->copy_out && !add_part(&size, spec->count, spec->out_size))
+        return -EOVERFLOW;
+    plan->outcomes = size;
+    if (chunks > 1 && !add_part(&size, chunks, sizeof(struct outcome_shm)))
+        return -EOVERFLOW;
+    plan->size = size;
+    return 0;
+}
+
+static uint64_t offset_of(const struct job *job, const void *address)
+{
+    return (uint64_t)((const char *)address - job->pool->region.memory.base);
+}
+
+/* Take the memory that the plan asks for. */
+static int take_memory(struct job *job, const struct plan *plan)
+{
+    mproc_pool *pool = job->pool;
+    size_t words = (size_t)job->chunks * sizeof(chunk_word);
+    int r = 0;
+
+    if (job->chunks > 1) {
+        if (job->chunks > SIZE_MAX / sizeof(chunk_word))
+            return -ENOMEM;
+        r = mp_arena_alloc(&pool->words, words, &job->words_block);
+        if (!r)
+            r = mp_arena_commit(&pool->words, job->words_block, words);
+    }
+    if (!r && plan->size) {
+        r = mp_arena_alloc(&pool->heap, plan->size, &job->block);
+        if (!r)
+            r = mp_arena_commit(&pool->heap, job->block, plan->written);
+    }
+    return r;
+}
+
+static void place(struct job *job, const struct job_spec *spec, const struct plan *plan)
+{
+    char *block = job->block ? mp_block_address(&job->pool->heap, job->block) : NULL;
+
+    job->words = &job->shared->word;
+    job->outcomes = &job->shared->outcome;
+    if (job->chunks > 1) {
+        job->words = mp_block_address(&job->pool->words, job->words_block);
+        job->outcomes = (struct outcome_shm *)(void *)(block + plan->outcomes);
+    }
+    job->in = plan->copy_in ? block + plan->in : NULL;
+    job->out = plan->copy_out ? block : spec->out;
+    if (plan->copy_out && block)
+        job->out += plan->out;
+    if (!spec->out_size)
+        job->out = NULL;
+    job->touched = plan->written;
+    if (plan->copy_out && spec->kind != JOB_TASK) /* of a task, as much as its output is long */
+        job->touched += (size_t)(spec->count * spec->out_size);
+}
+
+/* ---- the job --------------------------------------------------------------------------------- */
+
+static void describe(const struct job *job, const struct job_spec *spec)
+{
+    struct job_shm *shared = job->shared;
+    const void *in = job->in ? job->in : spec->in;
+    const void *context = spec->context;
+
+    if (spec->context_size)
+        context = mp_block_address(&job->pool->heap, job->block);
+    /* Relaxed: a worker that slept may read these three now; what it makes of them is only a guess. */
+    atomic_store_explicit(&shared->words, offset_of(job, job->words), memory_order_relaxed);
+    atomic_store_explicit(&shared->chunks, job->chunks, memory_order_relaxed);
+    atomic_store_explicit(&shared->limit_ns, spec->limit_ns, memory_order_relaxed);
+    /* Plain: nobody reads these but with a chunk in hand, and none is to be had. */
+    shared->function = spec->function;
+    shared->context = (uintptr_t)context;
+    shared->in = (uintptr_t)in;
+    shared->out = (uintptr_t)job->out;
+    shared->in_size = spec->in_size;
+    shared->out_size = spec->out_size;
+    shared->count = spec->count;
+    shared->chunk_items = spec->chunk_items;
+    shared->outcomes = offset_of(job, job->outcomes);
+    shared->index = spec->index;
+    shared->kind = spec->kind;
+    shared->retries = spec->retries;
+}
+
+int mp_job_create(mproc_pool *pool, struct job *job, const struct job_spec *spec)
+{
+    uint64_t chunks = (spec->count - 1) / spec->chunk_items + 1;
+    struct plan plan;
+    uint32_t slot;
+    int r = mp_pool_accepts(pool);
+
+    if (!r && !mp_code_map_knows(pool->generation.code, spec->function))
+        r = MPROC_EFUNC;
+    if (!r)
+        r = make_plan(pool, spec, chunks, &plan);
+    if (r)
+        return r;
+    *job = (struct job){.pool = pool,
+                        .chunks = chunks,
+                        .count = spec->count,
+                        .chunk_items = spec->chunk_items,
+                        .out_size = spec->out_size,
+                        .limited = spec->limit_ns > 0,
+                        .unfinished = -ECANCELED};
+    list_init(&job->in_open);
+    list_init(&job->in_backlog);
+    r = take_memory(job, &plan);
+    if (!r)
+        r = take_slot(pool, &slot);
+    if (r) {
+        mp_job_finish(job);
+        return r;
+    }
+    take_id(pool, job, slot);
+    place(job, spec, &plan);
+    describe(job, spec);
+    return 0;
+}
+
+void mp_job_fill(struct job *job, const struct job_spec *spec)
+{
+    if (spec->context_size)
+        memcpy(mp_block_address(&job->pool->heap, job->block), spec->context, spec->context_size);
+    if (job->in) {
+        uint64_t ins = spec->kind == JOB_TASK ? 1 : spec->count;
+
+        memcpy(job->in, spec->in, (size_t)(ins * spec->in_size));
+    }
+}
+
+/* The supervisor is to look in time for the shortest limit there is. */
+static void announce_limit(struct job *job, int64_t limit)
+{
+    mproc_pool *pool = job->pool;
+
+    if (!job->limited)
+        return;
+    if (pool->limited++ > 0 && pool->least_limit_ns <= limit)
+        return;
+    pool->least_limit_ns = limit;
+    /* Release / the supervisor's acquire; the poke is what makes it look now. */
+    atomic_store_explicit(&mp_region_pool(&pool->region)->least_limit_ns, limit,
+                          memory_order_release);
+    mp_generation_poke(&pool->generation);
+}
+
+int mp_job_post(struct job *job, int64_t limit_ns)
+{
+    mproc_pool *pool = job->pool;
+    int r = mp_pool_accepts(pool);
+
+    if (r)
+        return r;
+    for (uint64_t i = 0; i < job->chunks; i++)
+        mp_word_publish(&job->words[i], job->id);
+    list_append(&pool->open, &job->in_open);
+    announce_limit(job, limit_ns);
+    mp_job_post_tickets(job, job->chunks);
+    return 0;
+}
+
+void mp_job_finish(struct job *job)
+{
+    mp_job_release_slot(job);
+    mp_arena_free(&job->pool->words, job->words_block, (size_t)job->chunks * sizeof(chunk_word));
+    mp_arena_free(&job->pool->heap, job->block, job->touched);
+    job->words_block = NULL;
+    job->block = NULL;
+}
+
+/* ---- tickets --------------------------------------------------------------------------------- */
+
+/* Write what is due, in order, as far as the pipe has room. */
+static void flush_once(mproc_pool *pool)
+{
+    uint64_t tickets[PIPE_BUF / sizeof(uint64_t)];
+    const size_t room = sizeof tickets / sizeof tickets[0];
+
+    while (!list_is_empty(&pool->backlog)) {
+        size_t count = 0;
+        int written;
+
+        for (struct list *link = pool->backlog.next; link != &pool->backlog; link = link->next) {
+            struct job *job = LIST_ENTRY(link, struct job, in_backlog);
+
+            for (uint32_t i = 0; i < job->tickets_due && count < room; i++)
+                tickets[count++] = job->id;
+        }
+        written = mp_generation_post(&pool->generation, tickets, count);
+        if (written == -EAGAIN)
+            return;
+        if (written < 0) {
+            mp_pool_poison(pool, "the ticket pipe cannot be written");
+            return;
+        }
+        while (written > 0) {
+            struct job *job = LIST_ENTRY(pool->backlog.next, struct job, in_backlog);
+            uint32_t taken = (uint32_t)written < job->tickets_due ? (uint32_t)written
+                                                                 : job->tickets_due;
+
+            written -= (int)taken;
+            job->tickets_due -= taken;
+            if (job->tickets_due == 0)
+                list_remove(&job->in_backlog);
+        }
+    }
+}
+
+void mp_backlog_flush(mproc_pool *pool)
+{
+    flush_once(pool);
+    if (list_is_empty(&pool->backlog) || !pool->sleeper)
+        return;
+    /* A thread sleeps, or is about to: whoever takes a ticket from the full pipe is to wake it.
+     * Sequentially consistent, and the pipe tried once more after it: if it is full still, each ticket
+     * in it will be read by a worker that sees this. */
+    atomic_store_explicit(&mp_region_pool(&pool->region)->host_waits, HOST_HAS_BACKLOG,
+                          memory_order_seq_cst);
+    flush_once(pool);
+}
+
+void mp_job_post_tickets(struct job *job, uint64_t count)
+{
+    mproc_pool *pool = job->pool;
+
+    if (count > pool->region.workers)
+        count = pool->region.workers;
+    if (job->tickets_due < count)
+        job->tickets_due = (uint32_t)count;
+    if (list_is_empty(&job->in_backlog))
+        list_append(&pool->backlog, &job->in_backlog);
+    mp_backlog_flush(pool);
+}

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The supervisor: forks the workers, reaps them, mends what a dead one left, replaces it, enforces
+ * deadlines, and ends everything when the host is gone.  It has a process of its own with one thread and
+ * the memory of the moment the pool was made; it runs no user code but in the workers it forks, and
+ * allocates nothing.  It never touches a result, and trusts nothing that a worker can write.
+ */
+#include "supervisor.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "worker.h"
+
+enum {
+    MAX_FAILED_STARTS = 16, /* in a row, with no worker up: the pool gives up */
+    MAX_BACKOFF_SHIFT = 7,  /* 128 ms between starts at most */
+    NS_PER_MS = 1000000,
+    EXIT_CANNOT_START = 125,
+};
+
+/* ---- the child: a worker --------------------------------------------------------------------- */
+
+/* Descriptors of the worker that its own children must not hold, or the bell would never end. */
+static int worker_fds[3];
+static struct guard worker_guard = {.fds = worker_fds, .count = 3};
+
+static void child_keep_descriptors(struct supervisor *sup, uint32_t number)
+{
+    for (uint32_t i = 0; i < sup->region->workers; i++)
+        sup->seats[i].bond[0] = mp_close(sup->seats[i].bond[0]);
+    sup->reaper[0] = mp_close(sup->reaper[0]);
+    sup->reaper[1] = mp_close(sup->reaper[1]);
+    sup->fds[CONTROL_READ] = mp_close(sup->fds[CONTROL_READ]);
+    sup->fds[WATCH_CHILD] = mp_close(sup->fds[WATCH_CHILD]); /* that is the supervisor's life */
+    worker_fds[0] = sup->fds[TICKET_READ];
+    worker_fds[1] = sup->fds[BELL_WRITE];
+    worker_fds[2] = sup->seats[number].bond[1];
+    if (mp_guard_lock() == 0) {
+        mp_guard_add(&worker_guard);
+        mp_guard_unlock();
+    }
+}
+
+static void child_set_name(uint32_t number)
+{
+    char name[16];
+
+    snprintf(name, sizeof name, "mproc:w%u", (unsigned)number);
+    mp_set_name(name);
+}
+
+/* Flush what tasks printed, as exit would, and end. */
+static _Noreturn void child_exit(int status)
+{
+    fflush(stdout);
+    fflush(stderr);
+    _exit(status);
+}
+
+static _Noreturn void child_worker(struct supervisor *sup, uint32_t number)
+{
+    const mproc_pool_options *options = sup->options;
+    struct worker_shm *self = mp_region_worker(sup->region, number);
+    struct seat *seat = &sup->seats[number];
+    struct worker worker = {sup->region, number, sup->fds[TICKET_READ], sup->fds[BELL_WRITE],
+                            options->tasks_per_worker};
+    enum worker_end end;
+    int32_t r = 0;
+
+    setpgid(0, 0);
+    mp_signals_default();
+    mp_bond_child(seat->bond, BOND_THREAD, sup->self);
+    child_set_name(number);
+    child_keep_descriptors(sup, number);
+    mp_stdin_null();
+    if (options->nice)
+        mp_renice(options->nice);
+    if (options->child_fork)
+        options->child_fork();
+    if (options->init)
+        r = options->init((int32_t)number, options->arg);
+    if (r)
+        child_exit((r & 0xff) ? r & 0xff : EXIT_CANNOT_START);
+    mp_bond_child(seat->bond, BOND_THREAD, sup->self); /* init may have changed the user id */
+    /* Release / the supervisor's acquire, though by then this process is dead and reaped. */
+    atomic_store_explicit(&self->up, 1, memory_order_release);
+    end = mp_worker_run(&worker);
+    if (end == WORKER_DOOMED)
+        _exit(0);
+    if (options->exit)
+        options->exit((int32_t)number, options->arg);
+    child_exit(0);
+}
+
+/* ---- starting workers ------------------------------------------------------------------------ */
+
+static void ring(const struct supervisor *sup)
+{
+    mp_ring(sup->fds[BELL_WRITE]);
+}
+
+static bool any_worker_up(const struct supervisor *sup)
+{
+    for (uint32_t i = 0; i < sup->region->workers; i++)
+        if (sup->seats[i].pid > 0 &&
+            atomic_load_explicit(&mp_region_worker(sup->region, i)->up, memory_order_acquire))
+            return true;
+    return false;
+}
+
+static _Noreturn void kill_all(struct supervisor *sup)
+{
+    for (uint32_t i = 0; i < sup->region->workers; i++)
+        if (sup->seats[i].pid > 0)
+            mp_kill(sup->seats[i].pid, true, SIGKILL);
+    for (uint32_t i = 0; i < sup->region->workers; i++)
+        if (sup->seats[i].pid > 0)
+            while (waitpid(sup->seats[i].pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+    _exit(0);
+}
+
+static _Noreturn void give_up(struct supervisor *sup, enum broken_reason reason, int value)
+{
+    struct pool_shm *pool = mp_region_pool(sup->region);
+
+    /* Relaxed: the host reads them after the end of file on the bell. */
+    atomic_store_explicit(&pool->broken_value, value, memory_order_relaxed);
+    atomic_store_explicit(&pool->broken_reason, reason, memory_order_relaxed);
+    kill_all(sup);
+}
+
+/* A worker could not be started, or died before it was up: try again, but not at once.  Nobody takes
+ * up the ticket in its record meanwhile, so the host is told that it may be lost. */
+static void start_failed(struct supervisor *sup, uint32_t number, enum broken_reason reason,
+                         int value)
+{
+    struct pool_shm *pool = mp_region_pool(sup->region);
+    unsigned shift;
+
+    sup->failed_starts++;
+    if (sup->failed_starts >= MAX_FAILED_STARTS && !any_worker_up(sup))
+        give_up(sup, reason, value);
+    shift = sup->failed_starts < MAX_BACKOFF_SHIFT ? sup->failed_starts : MAX_BACKOFF_SHIFT;
+    sup->seats[number].start_at = mp_now() + ((int64_t)NS_PER_MS << shift);
+    /* Sequentially consistent, as all that the host looks at after it said that it waits. */
+    atomic_fetch_add_explicit(&pool->lost, 1, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
+    ring(sup);
+}
+
+static void start_worker(struct supervisor *sup, uint32_t number)
+{
+    struct worker_shm *record = mp_region_worker(sup->region, number);
+    struct seat *seat = &sup->seats[number];
+    sigset_t mask;
+    pid_t pid;
+
+    /* Relaxed: its next writer is forked below. */
+    atomic_store_explicit(&record->up, 0, memory_order_relaxed);
+    atomic_store_explicit(&record->left, 0, memory_order_relaxed);
+    atomic_store_explicit(&record->deadline, 0, memory_order_relaxed);
+    seat->expired = false;
+    pid = mp_bond_open(seat->bond, BOND_THREAD);
+    if (pid == 0) {
+        pid = mp_fork(&mask, NULL);
+        if (pid == 0)
+            child_worker(sup, number);
+    }
+    if (pid < 0) {
+        seat->bond[0] = mp_close(seat->bond[0]);
+        seat->bond[1] = mp_close(seat->bond[1]);
+        start_failed(sup, number, BROKEN_FORK, pid);
+        return;
+    }
+    setpgid(pid, pid); /* here and in the child: whoever is first */
+    mp_bond_parent(seat->bond);
+    seat->pid = pid;
+    seat->start_at = MP_FOREVER;
+}
+
+/* Start what is due; when the next one is. */
+static int64_t start_due(struct supervisor *sup)
+{
+    int64_t next = MP_FOREVER;
+
+    for (uint32_t i = 0; i < sup->region->workers; i++) {
+        struct seat *seat = &sup->seats[i];
+
+        if (seat->pid == 0 && seat->start_at != MP_FOREVER && mp_now() >= seat->start_at)
+            start_worker(sup, i);
+        if (seat->pid == 0 && seat->start_at < next)
+            next = seat->start_at;
+    }
+    return next;
+}
+
+/* ---- mending what the dead left -------------------------------------------------------------- */
+
+/* The job whose ticket is in a worker's record, and its words; NULL: none. */
+static const struct job_shm *job_of(const struct supervisor *sup, uint32_t number,
+                                    chunk_word **words, uint64_t *chunks)
+{
+    /* Acquire: pairs with the worker's release, by which what it saw of the job is seen here. */
+    uint64_t ticket = atomic_load_explicit(&mp_region_worker(sup->region, number)->ticket,
+                                           memory_order_acquire);
+    const struct job_shm *job;
+
+    if (!ticket || mp_job_slot((uint32_t)ticket) >= MP_SLOTS)
+        return NULL;
+    job = mp_region_job(sup->region, mp_job_slot((uint32_t)ticket));
+    *words = mp_region_words(sup->region, job, chunks);
+    return *words ? job : NULL;
+}
+
+struct corpse {
+    const struct supervisor *sup;
+    const struct job_shm *job;
+    uint32_t number;
+    uint64_t chunk;
+    pid_t pid;
+    int status; /* of waitpid */
+};
+
+static void write_outcome(void *arg)
+{
+    const struct corpse *dead = arg;
+    struct outcome_shm *outcome = mp_region_outcome(dead->sup->region, dead->job, dead->chunk);
+
+    if (!outcome)
+        return;
+    outcome->code = WIFEXITED(dead->status) ? WEXITSTATUS(dead->status) : 0;
+    outcome->signal = WIFSIGNALED(dead->status) ? WTERMSIG(dead->status) : 0;
+    outcome->pid = (int32_t)dead->pid;
+    outcome->item = atomic_load_explicit(&mp_region_worker(dead->sup->region, dead->number)->item,
+                                         memory_order_relaxed);
+    outcome->length = 0;
+    outcome->text[0] = '\0';
+}
+
+/* End the chunk that the dead worker held, if it held one. */
+static void bury(const struct supervisor *sup, uint32_t number, pid_t pid, int status)
+{
+    struct corpse dead = {.sup = sup, .number = number, .pid = pid, .status = status};
+    chunk_word *words;
+    uint64_t chunks;
+
+    dead.job = job_of(sup, number, &words, &chunks);
+    for (; dead.job && dead.chunk < chunks; dead.chunk++)
+        if (mp_word_bury(&words[dead.chunk], number, dead.job->retries, sup->seats[number].expired,
+                         write_outcome, &dead) != CHUNK_NONE)
+            return;
+}
+
+/* A worker is dead and reaped: nothing of it runs any more. */
+static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int status)
+{
+    struct worker_shm *record = mp_region_worker(sup->region, number);
+    struct pool_shm *pool = mp_region_pool(sup->region);
+    struct seat *seat = &sup->seats[number];
+    bool up = atomic_load_explicit(&record->up, memory_order_acquire);
+
+    bury(sup, number, pid, status);
+    seat->pid = 0;
+    seat->bond[0] = mp_close(seat->bond[0]);
+    if (atomic_load_explicit(&record->left, memory_order_acquire)) {
+        seat->start_at = MP_FOREVER;
+        return;
+    }
+    if (!up) {
+        start_failed(sup, number, sup->options->init ? BROKEN_INIT : BROKEN_START,
+                     WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status));
+        return;
+    }
+    sup->failed_starts = 0;
+    seat->start_at = 0;
+    /* No ticket in its record: it may have died between reading one and noting it. */
+    if (!atomic_load_explicit(&record->ticket, memory_order_acquire))
+        atomic_fetch_add_explicit(&pool->lost, 1, memory_order_seq_cst);
+    /* After what was mended, and then the bell, whatever host_waits says: this is the only one who
+     * tells.  Sequentially consistent: the host says that it waits and then looks at the counts. */
+    atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
+    ring(sup);
+}
+
+static void reap(struct supervisor *sup)
+{
+    for (;;) {
+        siginfo_t info;
+        int status;
+
+        info.si_pid = 0;
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid == 0)
+            return;
+        /* Its process group, while its number cannot be anybody else's: what the task started. */
+        mp_kill(info.si_pid, true, SIGKILL);
+        if (waitpid(info.si_pid, &status, 0) != info.si_pid)
+            continue;
+        for (uint32_t i = 0; i < sup->region->workers; i++)
+            if (sup->seats[i].pid == info.si_pid)
+                worker_gone(sup, i, info.si_pid, status);
+    }
+}
+
+/* ---- stopping -------------------------------------------------------------------------------- */
+
+/* Kill each worker that runs a chunk which the host has made STOPPING. */
+static void kill_stopping(const struct supervisor *sup)
+{
+    for (uint32_t i = 0; i < sup->region->workers; i++) {
+        chunk_word *words;
+        uint64_t chunks;
+
+        if (sup->seats[i].pid == 0 || !job_of(sup, i, &words, &chunks))
+            continue;
+        for (uint64_t k = 0; k < chunks; k++) {
+            struct chunk_view view =
+                mp_word_view(atomic_load_explicit(&words[k], memory_order_acquire));
+
+            if (view.state == CHUNK_STOPPING && view.worker == i)
+                mp_kill(sup->seats[i].pid, true, SIGKILL);
+        }
+    }
+}
+
+/* When the claim that the worker noted is over its limit, decide between "ended in time" and "killed",
+ * and in the latter case kill.  Returns when to look again. */
+static int64_t expire(struct supervisor *sup, uint32_t number)
+{
+    struct worker_shm *record = mp_region_worker(sup->region, number);
+    struct seat *seat = &sup->seats[number];
+    /* Deadline, claim, deadline, as note_limit() in worker.c writes them. */
+    int64_t deadline = atomic_load_explicit(&record->deadline, memory_order_acquire);
+    uint64_t claim = atomic_load_explicit(&record->claim, memory_order_acquire);
+    chunk_word *word;
+    uint64_t seen;
+
+    if (deadline <= 0 || seat->pid == 0 || seat->expired)
+        return MP_FOREVER;
+    if (mp_now() < deadline)
+        return deadline;
+    if (atomic_load_explicit(&record->deadline, memory_order_relaxed) != deadline)
+        return mp_now(); /* it went on to another meanwhile */
+    word = mp_region_word(sup->region, claim);
+    if (!word)
+        return MP_FOREVER;
+    seen = atomic_load_explicit(word, memory_order_acquire);
+    if (mp_word_view(seen).worker != number || !mp_word_stop(word, seen))
+        return MP_FOREVER; /* it ended in time, or has not begun */
+    seat->expired = true;
+    mp_kill(seat->pid, true, SIGKILL);
+    return MP_FOREVER;
+}
+
+/* Enforce limits; when to look again.  A chunk that begins after this look ends its time no sooner than
+ * the least limit from now, so looking then is never too late. */
+static int64_t expire_all(struct supervisor *sup)
+{
+    int64_t least = atomic_load_explicit(&mp_region_pool(sup->region)->least_limit_ns,
+                                         memory_order_acquire);
+    int64_t next = MP_FOREVER;
+
+    if (least <= 0)
+        return MP_FOREVER;
+    next = mp_now() + least;
+    for (uint32_t i = 0; i < sup->region->workers; i++) {
+        int64_t at = expire(sup, i);
+
+        if (at < next)
+            next = at;
+    }
+    return next;
+}
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+static int reaper_pipe; /* for the handler */
+
+static void on_child(int signal)
+{
+    int saved = errno;
+
+    (void)signal;
+    mp_ring(reaper_pipe);
+    errno = saved;
+}
+
+/* Everything that this process may still have from the host, but what it needs. */
+static void drop_inheritance(struct supervisor *sup)
+{
+    int keep[] = {sup->fds[TICKET_READ], sup->fds[BELL_WRITE], sup->fds[CONTROL_READ], -1};
+
+    sup->fds[TICKET_WRITE] = mp_close(sup->fds[TICKET_WRITE]);
+    sup->fds[BELL_READ] = mp_close(sup->fds[BELL_READ]);
+    sup->fds[CONTROL_WRITE] = mp_close(sup->fds[CONTROL_WRITE]);
+    mp_watch_child(&sup->fds[WATCH]);
+    keep[3] = sup->fds[WATCH_CHILD];
+    if (!sup->options->keep_descriptors)
+        mp_close_others(keep, sizeof keep / sizeof keep[0]);
+}
+
+static void set_up(struct supervisor *sup)
+{
+    struct sigaction action = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP | SA_RESTART};
+    sigset_t all_but_child;
+    int r;
+
+    setpgid(0, 0); /* a Ctrl-C at the terminal is for the host alone */
+    mp_set_name("mproc:super");
+    drop_inheritance(sup);
+    sup->self = getpid();
+    r = mp_pipe(sup->reaper);
+    if (r)
+        give_up(sup, BROKEN_FORK, r);
+    mp_nonblocking(sup->reaper[0]);
+    mp_nonblocking(sup->reaper[1]);
+    mp_nonblocking(sup->fds[CONTROL_READ]);
+    reaper_pipe = sup->reaper[1];
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGCHLD, &action, NULL);
+    signal(SIGPIPE, SIG_IGN); /* ringing for a host that is gone */
+    sigfillset(&all_but_child);
+    sigdelset(&all_but_child, SIGCHLD);
+    sigprocmask(SIG_SETMASK, &all_but_child, NULL);
+}
+
+/* Read a pipe empty.  False: end of file. */
+static bool drain(int fd)
+{
+    char bytes[256];
+    ssize_t n;
+
+    do
+        n = mp_read(fd, bytes, sizeof bytes);
+    while (n > 0);
+    return n != 0;
+}
+
+static bool all_have_left(const struct supervisor *sup)
+{
+    for (uint32_t i = 0; i < sup->region->workers; i++)
+        if (sup->seats[i].pid != 0 || sup->seats[i].start_at != MP_FOREVER)
+            return false;
+    return true;
+}
+
+_Noreturn void mp_supervisor_run(struct supervisor *sup)
+{
+    int64_t next = 0;
+
+    set_up(sup);
+    for (;;) {
+        struct pollfd polled[] = {{.fd = sup->fds[CONTROL_READ], .events = POLLIN},
+                                  {.fd = sup->reaper[0], .events = POLLIN}};
+        int64_t due;
+
+        mp_poll(polled, 2, next);
+        if (polled[1].revents) {
+            drain(sup->reaper[0]); /* first, so that a death after the reaping writes again */
+            reap(sup);
+        }
+        if (polled[0].revents) {
+            if (!drain(sup->fds[CONTROL_READ]))
+                kill_all(sup); /* the host is gone, or wants it so */
+            kill_stopping(sup);
+            ring(sup); /* the answer: a thread of the host that sleeps is to look again */
+        }
+        next = expire_all(sup);
+        due = start_due(sup);
+        if (due < next)
+            next = due;
+        if (all_have_left(sup))
+            _exit(0);
+    }
+}

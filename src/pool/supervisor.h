@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* supervisor.h: what the host hands to the process that keeps the workers alive. */
+#ifndef MP_SUPERVISOR_H
+#define MP_SUPERVISOR_H
+
+#include <mproc/pool.h>
+
+#include "../shm/region.h"
+
+/* The descriptors of a generation.  Pipes: the reading end first. */
+enum generation_fd {
+    TICKET_READ,
+    TICKET_WRITE,
+    BELL_READ,
+    BELL_WRITE,
+    CONTROL_READ,
+    CONTROL_WRITE,
+    WATCH, /* two, for mp_watch_*() */
+    WATCH_CHILD,
+    GENERATION_FDS
+};
+
+/* What the supervisor keeps of each worker, in private memory that the host allocates for it. */
+struct seat {
+    pid_t pid;        /* 0: nobody */
+    int bond[2];      /* [0]: the worker's life depends on it */
+    bool expired;     /* it is being killed for a time limit */
+    int64_t start_at; /* with nobody there: when to start a worker; MP_FOREVER: never again */
+};
+
+struct supervisor {
+    const struct region *region;
+    const mproc_pool_options *options;
+    int *fds; /* GENERATION_FDS of them */
+    struct seat *seats;
+    pid_t self;
+    int reaper[2];          /* the SIGCHLD handler writes, the loop reads */
+    uint32_t failed_starts; /* in a row */
+};
+
+/* In the process just forked, with every signal blocked. */
+_Noreturn void mp_supervisor_run(struct supervisor *supervisor);
+
+#endif

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The worker: reads tickets, claims chunks, runs the user's functions, tells the host when the last
+ * chunk of a job has ended.  Runs in a worker process, which it never creates or ends.  It may die at
+ * any instruction: what it leaves is its record (the ticket) and at most one chunk word that says
+ * RUNNING, and the supervisor and its replacement go on from there.
+ */
+#include "worker.h"
+
+#include <mproc/pool.h>
+
+#include <string.h>
+#include <unistd.h>
+
+/* A task while its function runs; private to the worker. */
+struct mproc_task {
+    struct worker *worker;
+    const chunk_word *word;
+    uint64_t claimed;
+    const struct job_shm *job;
+    size_t length; /* of the output */
+};
+
+/* What the function that runs now left with mproc_fail(). */
+static _Thread_local char fail_text[WORKER_TEXT_MAX];
+
+/* One chunk that this worker holds. */
+struct holding {
+    const struct job_shm *job;
+    chunk_word *word;
+    uint64_t claimed;
+    uint64_t chunk;
+    uint64_t first; /* item */
+    uint64_t count; /* items */
+};
+
+/* ---- run a chunk ----------------------------------------------------------------------------- */
+
+static void write_failure(struct worker *worker, const struct holding *held, int32_t code,
+                          uint64_t item)
+{
+    struct outcome_shm *outcome = mp_region_outcome(worker->region, held->job, held->chunk);
+
+    if (!outcome)
+        return;
+    outcome->code = code;
+    outcome->signal = 0;
+    outcome->pid = (int32_t)getpid();
+    outcome->item = item;
+    outcome->length = 0;
+    memcpy(outcome->text, fail_text, sizeof outcome->text);
+}
+
+static void *address(uint64_t base, uint64_t size, uint64_t index)
+{
+    return (void *)(uintptr_t)(base + size * index);
+}
+
+static enum chunk_state run_map(struct worker *worker, const struct holding *held)
+{
+    struct worker_shm *self = mp_region_worker(worker->region, worker->number);
+    const struct job_shm *job = held->job;
+    mproc_map_fn function = (mproc_map_fn)(uintptr_t)job->function;
+    void *context = (void *)(uintptr_t)job->context;
+    const uint64_t in = job->in, in_size = job->in_size;
+    const uint64_t out = job->out, out_size = job->out_size;
+
+    for (uint64_t item = held->first; item < held->first + held->count; item++) {
+        uint64_t index = item;
+        int32_t code;
+
+        /* Relaxed: read only when this process is dead. */
+        atomic_store_explicit(&self->item, item, memory_order_relaxed);
+        fail_text[0] = '\0';
+        code = function(in ? address(in, in_size, item) : &index, address(out, out_size, item),
+                        context);
+        if (code) {
+            write_failure(worker, held, code, item);
+            return CHUNK_FAILED;
+        }
+    }
+    return CHUNK_DONE;
+}
+
+static enum chunk_state run_batch(struct worker *worker, const struct holding *held)
+{
+    enum { INDEXES = 512 };
+    const struct job_shm *job = held->job;
+    mproc_batch_fn function = (mproc_batch_fn)(uintptr_t)job->function;
+    uint64_t end = held->first + held->count;
+    uint64_t indexes[INDEXES];
+
+    for (uint64_t item = held->first; item < end;) {
+        uint64_t count = end - item;
+        const void *in = indexes;
+        int32_t code;
+
+        if (job->in)
+            in = address(job->in, job->in_size, item);
+        else if (count > INDEXES)
+            count = INDEXES;
+        for (uint64_t i = 0; !job->in && i < count; i++)
+            indexes[i] = item + i;
+        code = function(in, address(job->out, job->out_size, item), count,
+                        (void *)(uintptr_t)job->context);
+        if (code) {
+            write_failure(worker, held, code, item);
+            return CHUNK_FAILED;
+        }
+        item += count;
+    }
+    return CHUNK_DONE;
+}
+
+static enum chunk_state run_task(struct worker *worker, const struct holding *held)
+{
+    const struct job_shm *job = held->job;
+    mproc_task_fn function = (mproc_task_fn)(uintptr_t)job->function;
+    mproc_task task = {worker, held->word, held->claimed, job, 0};
+    int32_t code = function(&task, (void *)(uintptr_t)job->context);
+    struct outcome_shm *outcome;
+
+    if (code) {
+        write_failure(worker, held, code, 0);
+        return CHUNK_FAILED;
+    }
+    outcome = mp_region_outcome(worker->region, job, held->chunk);
+    if (outcome)
+        outcome->length = task.length;
+    return CHUNK_DONE;
+}
+
+/* The items of a chunk just claimed.  False: the descriptor is nonsense (somebody scribbled on it). */
+static bool find_items(const struct region *region, struct holding *held)
+{
+    const struct job_shm *job = held->job;
+    uint64_t chunks;
+    chunk_word *words = mp_region_words(region, job, &chunks);
+
+    if (!words || held->word < words || held->word >= words + chunks)
+        return false;
+    held->chunk = (uint64_t)(held->word - words);
+    held->first = held->chunk * job->chunk_items;
+    if (held->first >= job->count)
+        return false;
+    held->count = job->count - held->first;
+    if (held->count > job->chunk_items)
+        held->count = job->chunk_items;
+    return true;
+}
+
+static enum chunk_state run_chunk(struct worker *worker, struct holding *held)
+{
+    struct worker_shm *self = mp_region_worker(worker->region, worker->number);
+
+    if (!find_items(worker->region, held))
+        return CHUNK_FAILED;
+    atomic_store_explicit(&self->item, held->first, memory_order_relaxed);
+    fail_text[0] = '\0';
+    switch (held->job->kind) {
+    case JOB_MAP:
+        return run_map(worker, held);
+    case JOB_BATCH:
+        return run_batch(worker, held);
+    case JOB_TASK:
+        return run_task(worker, held);
+    default:
+        return CHUNK_FAILED;
+    }
+}
+
+/* ---- serve a ticket -------------------------------------------------------------------------- */
+
+static struct pool_shm *pool_of(const struct worker *worker)
+{
+    return mp_region_pool(worker->region);
+}
+
+/* Make the host look at this slot. */
+static void announce(struct worker *worker, uint32_t slot)
+{
+    _Atomic uint64_t *ready = mp_region_ready(worker->region);
+
+    /* Sequentially consistent, both: the host says that it waits and then looks at the ready bits; here
+     * the bit is set and then the word is read.  One of the two sees the other's. */
+    atomic_fetch_or_explicit(&ready[slot / 64], (uint64_t)1 << slot % 64, memory_order_seq_cst);
+    if (atomic_load_explicit(&pool_of(worker)->host_waits, memory_order_seq_cst) != HOST_AWAKE)
+        mp_ring(worker->bell);
+}
+
+/* After the pass: is every chunk of the job terminal?  If one is not, its holder will see it, or its
+ * holder's death will make the host look. */
+static void look_back(struct worker *worker, uint32_t id)
+{
+    struct job_shm *job = mp_region_job(worker->region, mp_job_slot(id));
+    uint64_t chunks;
+    chunk_word *words = mp_region_words(worker->region, job, &chunks);
+
+    for (uint64_t i = 0; words && i < chunks; i++) {
+        /* Sequentially consistent: pairs with the finishing CAS, see mp_word_finish(). */
+        struct chunk_view view =
+            mp_word_view(atomic_load_explicit(&words[i], memory_order_seq_cst));
+
+        if (view.id != id || !mp_chunk_is_terminal(view.state))
+            return;
+    }
+    announce(worker, mp_job_slot(id));
+}
+
+/* Where a limit is in force, note which word is about to be claimed and until when: before the claim,
+ * so that there is no chunk that hangs and is not watched. */
+static void note_limit(struct worker *worker, const chunk_word *word, int64_t limit)
+{
+    struct worker_shm *self = mp_region_worker(worker->region, worker->number);
+
+    /* The supervisor reads deadline, claim, deadline.  Release for each of the later two: a deadline
+     * that it sees belongs to the claim that it sees, or it sees the deadline change. */
+    atomic_store_explicit(&self->deadline, 0, memory_order_relaxed);
+    if (limit <= 0)
+        return;
+    atomic_store_explicit(&self->claim,
+                          (uintptr_t)word - (uintptr_t)worker->region->memory.base,
+                          memory_order_release);
+    atomic_store_explicit(&self->deadline, mp_now() + limit, memory_order_release);
+}
+
+/* True when the worker has run its number of items. */
+static bool count_items(struct worker *worker, uint64_t count)
+{
+    if (worker->items_left == 0)
+        return false;
+    if (count < worker->items_left) {
+        worker->items_left -= (uint32_t)count;
+        return false;
+    }
+    return true;
+}
+
+enum service { SERVED, SERVICE_DOOMED, SERVICE_RETIRED };
+
+/* Claim one chunk if it waits, run it, end it. */
+static enum service try_chunk(struct worker *worker, const struct job_shm *job, chunk_word *word,
+                              uint32_t id)
+{
+    struct holding held = {.job = job, .word = word};
+    int64_t limit = atomic_load_explicit(&job->limit_ns, memory_order_relaxed);
+    enum chunk_state ended;
+
+    if (!mp_word_is_waiting(word, id))
+        return SERVED;
+    note_limit(worker, word, limit);
+    if (!mp_word_claim(word, id, worker->number, &held.claimed))
+        return SERVED;
+    /* From here the job stands still.  If the slot was reused since the descriptor was looked at, and
+     * the tag has come round, this is a chunk of another job, with a limit of its own. */
+    if (atomic_load_explicit(&job->limit_ns, memory_order_relaxed) != limit)
+        note_limit(worker, word, atomic_load_explicit(&job->limit_ns, memory_order_relaxed));
+    ended = run_chunk(worker, &held);
+    if (!mp_word_finish(word, held.claimed, ended))
+        return SERVICE_DOOMED;
+    if (ended == CHUNK_FAILED)
+        announce(worker, mp_job_slot(id)); /* the host may want to cancel the rest */
+    return count_items(worker, held.count) ? SERVICE_RETIRED : SERVED;
+}
+
+/* One pass over the job's chunks, from a place of the worker's own, so that workers seldom meet. */
+static enum service serve(struct worker *worker, uint32_t id)
+{
+    struct job_shm *job;
+    chunk_word *words;
+    uint64_t chunks, at;
+
+    if (mp_job_slot(id) >= MP_SLOTS)
+        return SERVED;
+    job = mp_region_job(worker->region, mp_job_slot(id));
+    words = mp_region_words(worker->region, job, &chunks);
+    if (!words)
+        return SERVED;
+    at = chunks / worker->region->workers * worker->number;
+    for (uint64_t tried = 0; tried < chunks; tried++) {
+        enum service r = try_chunk(worker, job, &words[at], id);
+
+        if (r != SERVED)
+            return r;
+        at = at + 1 < chunks ? at + 1 : 0;
+    }
+    look_back(worker, id);
+    note_limit(worker, NULL, 0);
+    return SERVED;
+}
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+/* Take a ticket from the pipe and note it.  0, or how the worker ends. */
+static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t *ticket,
+                        enum worker_end *end)
+{
+    ssize_t got = mp_read(worker->tickets, ticket, sizeof *ticket);
+
+    if (got != (ssize_t)sizeof *ticket) {
+        if (got == 0)
+            atomic_store_explicit(&self->left, 1, memory_order_release);
+        *end = got == 0 ? WORKER_LEFT : WORKER_CUT_OFF;
+        return false;
+    }
+    /* A death before this loses the ticket: the supervisor finds none in the record, and says so. */
+    atomic_store_explicit(&self->ticket, *ticket, memory_order_release);
+    /* Sequentially consistent: the host says that it has a backlog, then tries the pipe once more and
+     * finds it full; so this ticket was read after that, and sees it. */
+    if (atomic_load_explicit(&pool_of(worker)->host_waits, memory_order_seq_cst) ==
+        HOST_HAS_BACKLOG)
+        mp_ring(worker->bell);
+    return true;
+}
+
+enum worker_end mp_worker_run(struct worker *worker)
+{
+    struct worker_shm *self = mp_region_worker(worker->region, worker->number);
+    /* What a predecessor left; relaxed: this process was forked after the predecessor was reaped. */
+    uint64_t ticket = atomic_load_explicit(&self->ticket, memory_order_relaxed);
+    enum worker_end end;
+
+    for (;;) {
+        if (!ticket && !take_ticket(worker, self, &ticket, &end))
+            return end;
+        switch (serve(worker, (uint32_t)ticket)) {
+        case SERVICE_DOOMED:
+            return WORKER_DOOMED;
+        case SERVICE_RETIRED:
+            return WORKER_RETIRED; /* with the ticket noted: its replacement looks whether all is done */
+        case SERVED:
+            break;
+        }
+        ticket = 0;
+        atomic_store_explicit(&self->ticket, 0, memory_order_release);
+    }
+}
+
+/* ---- for the function that runs -------------------------------------------------------------- */
+
+const void *mproc_task_input(const mproc_task *task, size_t *length)
+{
+    static const uint64_t nothing;
+
+    if (!task)
+        return NULL;
+    if (length)
+        *length = (size_t)task->job->in_size;
+    return task->job->in ? address(task->job->in, 0, 0) : &nothing;
+}
+
+void *mproc_task_output(mproc_task *task, size_t length)
+{
+    if (!task || length > task->job->out_size)
+        return NULL;
+    task->length = length;
+    return address(task->job->out, 0, 0);
+}
+
+uint64_t mproc_task_index(const mproc_task *task)
+{
+    return task ? task->job->index : 0;
+}
+
+int32_t mproc_task_worker(const mproc_task *task)
+{
+    return task ? (int32_t)task->worker->number : -1;
+}
+
+int mproc_task_is_cancelled(const mproc_task *task)
+{
+    /* Relaxed: it only tells that the end is near. */
+    return task && atomic_load_explicit(task->word, memory_order_relaxed) != task->claimed;
+}
+
+int32_t mproc_fail(int32_t code, const char *text)
+{
+    size_t length = text ? strlen(text) : 0;
+
+    if (length >= sizeof fail_text)
+        length = sizeof fail_text - 1;
+    if (length)
+        memcpy(fail_text, text, length);
+    fail_text[length] = '\0';
+    return code ? code : -1;
+}

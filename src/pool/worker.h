@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* worker.h: the loop of a worker, apart from the process that it runs in. */
+#ifndef MP_WORKER_H
+#define MP_WORKER_H
+
+#include "../shm/region.h"
+
+struct worker {
+    const struct region *region;
+    uint32_t number;
+    int tickets;         /* read end of the ticket pipe */
+    int bell;            /* write end of the bell pipe */
+    uint32_t items_left; /* until it is to be replaced; 0: no end */
+};
+
+enum worker_end {
+    WORKER_LEFT,    /* the pool closes: nobody is to take its place */
+    WORKER_RETIRED, /* it has run its number of items */
+    WORKER_CUT_OFF, /* its pipes are gone: a task closed them */
+    WORKER_DOOMED   /* somebody decided to kill it: it must touch nothing more */
+};
+
+enum worker_end mp_worker_run(struct worker *worker);
+
+#endif
