@@ -47,7 +47,7 @@ static void child_keep_descriptors(struct supervisor *sup, uint32_t number)
 
 static void child_set_name(uint32_t number)
 {
-    char name[16];
+    char name[24];
 
     snprintf(name, sizeof name, "mproc:w%u", (unsigned)number);
     mp_set_name(name);
