@@ -197,7 +197,8 @@ static int take_parent_ends(mproc_process *process)
 
 /* ---- the child ------------------------------------------------------------------------------- */
 
-/* What this process keeps of its own birth; its children are not to hold it. */
+/* What this process keeps of its own birth; its children are not to hold it.  The handle, of which it
+ * has a copy, goes where it is freed later: free() is no call to make so soon after a fork. */
 static int child_fds[FDS];
 static struct guard child_guard = {.fds = child_fds, .count = FDS};
 
@@ -210,6 +211,7 @@ static void child_take_ends(mproc_process *process)
     }
     mp_guard_lock();
     mp_guard_add(&child_guard);
+    list_append(&orphans, &process->link);
     mp_guard_unlock();
 }
 
