@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Starting, telling and ending a generation.  Runs in the host, under the pool's lock but for the sleep;
- * the child of its one fork becomes the supervisor and never comes back here.
+ * Starting, telling and ending a generation: the pipes, and the order of things.  Runs in the host, under
+ * the pool's lock but for the sleep.
  */
 #include "generation.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 enum { GRACE_MS = 1000 };
@@ -58,35 +57,6 @@ static int open_channels(struct generation *generation)
     return r;
 }
 
-/* The fork.  The child does not return. */
-static int fork_supervisor(struct generation *generation, struct supervisor *sup)
-{
-    const mproc_pool_options *options = sup->options;
-    sigset_t mask;
-    pid_t pid;
-    int r;
-
-    if (options->before_fork)
-        options->before_fork();
-    fflush(stdout); /* or what is in their buffers would be printed by each worker, too */
-    fflush(stderr);
-    pid = mp_fork(&mask, &generation->guard);
-    if (pid == 0)
-        mp_supervisor_run(sup);
-    if (options->parent_fork)
-        options->parent_fork();
-    if (pid < 0)
-        return pid;
-    r = mp_guard_lock(); /* cannot fail: it was taken before */
-    if (r)
-        return r;
-    mp_watch_parent(&generation->fds[WATCH], pid); /* without it the bell still tells the end */
-    generation->fds[BELL_WRITE] = mp_close(generation->fds[BELL_WRITE]);
-    mp_guard_unlock();
-    generation->supervisor = pid;
-    return 0;
-}
-
 int mp_generation_start(struct generation *generation, const struct region *region,
                         const mproc_pool_options *options)
 {
@@ -112,7 +82,7 @@ int mp_generation_start(struct generation *generation, const struct region *regi
     r = open_channels(generation);
     if (r)
         goto free_code;
-    r = fork_supervisor(generation, &sup);
+    r = mp_crew_start(generation, &sup);
     if (r)
         goto close_channels;
     generation->alive = true;
@@ -162,6 +132,7 @@ void mp_generation_kill(struct generation *generation)
 {
     if (!generation->alive || generation->grace != MP_FOREVER)
         return;
+    mp_generation_shut(generation); /* who is idle leaves by itself */
     if (mp_guard_lock() == 0) {
         generation->fds[CONTROL_WRITE] = mp_close(generation->fds[CONTROL_WRITE]);
         mp_guard_unlock();
@@ -195,7 +166,7 @@ bool mp_generation_grace_over(struct generation *generation)
 {
     if (generation->killed)
         return true;
-    mp_watch_signal(&generation->fds[WATCH], generation->supervisor, false, SIGKILL);
+    mp_crew_kill(generation);
     generation->killed = true;
     generation->grace = mp_deadline(GRACE_MS);
     return false;
@@ -203,12 +174,8 @@ bool mp_generation_grace_over(struct generation *generation)
 
 int mp_generation_finish(struct generation *generation)
 {
-    int status = -1;
+    int status = mp_crew_wait(generation, mp_deadline(GRACE_MS));
 
-    /* The bell has ended, so the supervisor is about to; should it not be, it is left to the system. */
-    if (mp_watch_wait(&generation->fds[WATCH], generation->supervisor, mp_deadline(GRACE_MS),
-                      &status))
-        status = -1;
     close_all(generation);
     mp_code_map_free(generation->code);
     *generation = GENERATION_NONE;

@@ -8,7 +8,7 @@
  *     control pipe  host -> supervisor    a byte that means "look"; end of file: kill all and go
  *
  * The host keeps the reading ends of the ticket and the control pipe, too, so that writing there never
- * raises SIGPIPE.  generation.c makes the processes; a build for tests has them as threads instead.
+ * raises SIGPIPE.
  */
 #ifndef MP_GENERATION_H
 #define MP_GENERATION_H
@@ -49,5 +49,13 @@ int mp_generation_sleep(struct generation *generation, int64_t deadline);
 bool mp_generation_grace_over(struct generation *generation);
 /* After the end of file: reap the supervisor and close everything.  Its wait status, or -1. */
 int mp_generation_finish(struct generation *generation);
+
+/* ---- crew.c: the processes; a build for tests has them as threads instead -------------------- */
+
+/* Start the supervisor, which starts the workers.  The bell's writing end goes over to them. */
+int mp_crew_start(struct generation *generation, struct supervisor *sup);
+void mp_crew_kill(struct generation *generation); /* the supervisor, by SIGKILL */
+/* The bell has ended: wait until the supervisor has, too.  Its wait status, or -1. */
+int mp_crew_wait(struct generation *generation, int64_t deadline);
 
 #endif

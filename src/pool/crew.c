@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one fork of the host: its child becomes the supervisor and never comes back.  Runs in the host,
+ * under the pool's lock.
+ */
+#include "generation.h"
+
+#include <stdio.h>
+
+int mp_crew_start(struct generation *generation, struct supervisor *sup)
+{
+    const mproc_pool_options *options = sup->options;
+    sigset_t mask;
+    pid_t pid;
+    int r;
+
+    if (options->before_fork)
+        options->before_fork();
+    fflush(stdout); /* or what is in their buffers would be printed by each worker, too */
+    fflush(stderr);
+    pid = mp_fork(&mask, &generation->guard);
+    if (pid == 0)
+        mp_supervisor_run(sup);
+    if (options->parent_fork)
+        options->parent_fork();
+    if (pid < 0)
+        return pid;
+    r = mp_guard_lock(); /* cannot fail: it was taken before */
+    if (r)
+        return r;
+    mp_watch_parent(&generation->fds[WATCH], pid); /* without it the bell still tells the end */
+    generation->fds[BELL_WRITE] = mp_close(generation->fds[BELL_WRITE]);
+    mp_guard_unlock();
+    generation->supervisor = pid;
+    return 0;
+}
+
+void mp_crew_kill(struct generation *generation)
+{
+    mp_watch_signal(&generation->fds[WATCH], generation->supervisor, false, SIGKILL);
+}
+
+int mp_crew_wait(struct generation *generation, int64_t deadline)
+{
+    int status;
+
+    /* It is about to end; should it not, it is left to the system. */
+    if (mp_watch_wait(&generation->fds[WATCH], generation->supervisor, deadline, &status))
+        return -1;
+    return status;
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The crew as threads of the host, in place of src/pool/crew.c, so that a race detector sees both sides
+ * of every word of shared memory.  Nobody can be killed here: a worker that is to be stopped ends its
+ * task, finds that its chunk was taken from it, and is then buried and replaced by itself.
+ */
+#include "pool/generation.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "pool/worker.h"
+
+struct crew {
+    struct list link;
+    const struct generation *generation;
+    const struct region *region;
+    int tickets;
+    int bell;
+    int control;
+    uint32_t tasks_per_worker;
+    pthread_t supervisor;
+    uint32_t count;
+    pthread_t workers[];
+};
+
+struct start {
+    struct crew *crew;
+    uint32_t number;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list crews = LIST_INIT(crews);
+
+static void no_outcome(void *arg)
+{
+    (void)arg;
+}
+
+/* What the supervisor does for a worker that is gone. */
+static void mend(const struct crew *crew, uint32_t number)
+{
+    struct pool_shm *pool = mp_region_pool(crew->region);
+    uint64_t ticket =
+        atomic_load_explicit(&mp_region_worker(crew->region, number)->ticket, memory_order_acquire);
+    uint64_t chunks;
+    chunk_word *words = mp_region_words(
+        crew->region, mp_region_job(crew->region, mp_job_slot((uint32_t)ticket)), &chunks);
+
+    for (uint64_t i = 0; words && i < chunks; i++)
+        mp_word_bury(&words[i], number, 0, false, no_outcome, NULL);
+    atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
+    mp_ring(crew->bell);
+}
+
+static void *work(void *arg)
+{
+    struct start start = *(struct start *)arg;
+    struct crew *crew = start.crew;
+
+    free(arg);
+    for (;;) {
+        struct worker worker = {crew->region, start.number, crew->tickets, crew->bell,
+                                crew->tasks_per_worker};
+
+        if (mp_worker_run(&worker) == WORKER_LEFT)
+            return NULL;
+        mend(crew, start.number);
+    }
+}
+
+/* Answers pokes. */
+static void *supervise(void *arg)
+{
+    struct crew *crew = arg;
+    char byte;
+
+    while (mp_read(crew->control, &byte, 1) > 0)
+        mp_ring(crew->bell);
+    return NULL;
+}
+
+/* When all workers have left, the bell ends. */
+static void *end_bell(void *arg)
+{
+    struct crew *crew = arg;
+
+    for (uint32_t i = 0; i < crew->count; i++)
+        pthread_join(crew->workers[i], NULL);
+    mp_close(crew->bell);
+    return NULL;
+}
+
+static void start_workers(struct crew *crew)
+{
+    for (uint32_t i = 0; i < crew->region->workers; i++) {
+        struct start *start = malloc(sizeof *start);
+
+        if (!start)
+            abort();
+        *start = (struct start){crew, i};
+        if (pthread_create(&crew->workers[crew->count++], NULL, work, start))
+            abort();
+    }
+}
+
+int mp_crew_start(struct generation *generation, struct supervisor *sup)
+{
+    struct crew *crew = calloc(1, sizeof *crew + sup->region->workers * sizeof crew->workers[0]);
+    pthread_t ender;
+
+    if (!crew)
+        return -ENOMEM;
+    crew->generation = generation;
+    crew->region = sup->region;
+    crew->tickets = generation->fds[TICKET_READ];
+    crew->bell = generation->fds[BELL_WRITE];
+    crew->control = generation->fds[CONTROL_READ];
+    crew->tasks_per_worker = sup->options->tasks_per_worker;
+    generation->fds[BELL_WRITE] = -1;
+    start_workers(crew);
+    if (pthread_create(&crew->supervisor, NULL, supervise, crew) ||
+        pthread_create(&ender, NULL, end_bell, crew) || pthread_detach(ender))
+        abort();
+    pthread_mutex_lock(&lock);
+    list_append(&crews, &crew->link);
+    pthread_mutex_unlock(&lock);
+    return 0;
+}
+
+void mp_crew_kill(struct generation *generation)
+{
+    (void)generation;
+}
+
+int mp_crew_wait(struct generation *generation, int64_t deadline)
+{
+    struct list *link;
+
+    (void)deadline;
+    pthread_mutex_lock(&lock);
+    for (link = crews.next; link != &crews; link = link->next)
+        if (LIST_ENTRY(link, struct crew, link)->generation == generation)
+            break;
+    list_remove(link);
+    pthread_mutex_unlock(&lock);
+    mp_generation_kill(generation); /* ends the reading of the control pipe */
+    pthread_join(LIST_ENTRY(link, struct crew, link)->supervisor, NULL);
+    free(LIST_ENTRY(link, struct crew, link));
+    return 0;
+}
