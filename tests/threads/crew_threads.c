@@ -21,6 +21,7 @@ struct crew {
     int control;
     uint32_t tasks_per_worker;
     pthread_t supervisor;
+    pthread_t ender;
     uint32_t count;
     pthread_t workers[];
 };
@@ -108,7 +109,6 @@ static void start_workers(struct crew *crew)
 int mp_crew_start(struct generation *generation, struct supervisor *sup)
 {
     struct crew *crew = calloc(1, sizeof *crew + sup->region->workers * sizeof crew->workers[0]);
-    pthread_t ender;
 
     if (!crew)
         return -ENOMEM;
@@ -121,7 +121,7 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
     generation->fds[BELL_WRITE] = -1;
     start_workers(crew);
     if (pthread_create(&crew->supervisor, NULL, supervise, crew) ||
-        pthread_create(&ender, NULL, end_bell, crew) || pthread_detach(ender))
+        pthread_create(&crew->ender, NULL, end_bell, crew))
         abort();
     pthread_mutex_lock(&lock);
     list_append(&crews, &crew->link);
@@ -136,6 +136,7 @@ void mp_crew_kill(struct generation *generation)
 
 int mp_crew_wait(struct generation *generation, int64_t deadline)
 {
+    struct crew *crew;
     struct list *link;
 
     (void)deadline;
@@ -146,7 +147,9 @@ int mp_crew_wait(struct generation *generation, int64_t deadline)
     list_remove(link);
     pthread_mutex_unlock(&lock);
     mp_generation_kill(generation); /* ends the reading of the control pipe */
-    pthread_join(LIST_ENTRY(link, struct crew, link)->supervisor, NULL);
-    free(LIST_ENTRY(link, struct crew, link));
+    crew = LIST_ENTRY(link, struct crew, link);
+    pthread_join(crew->supervisor, NULL);
+    pthread_join(crew->ender, NULL);
+    free(crew);
     return 0;
 }
