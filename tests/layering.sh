@@ -15,37 +15,48 @@ complain() {
     bad=1
 }
 
-# allowed_in FILE: shell patterns of what the file may include of ours, as paths from the top.
-allowed_in() {
+# find_allowed FILE: sets allowed to patterns of what the file may include of ours, from the top.
+find_allowed() {
     case $1 in
-    src/list.h) echo '' ;;
-    src/os/*) echo 'src/list.h src/os/*' ;;
-    src/shm/*) echo 'include/mproc/error.h src/list.h src/os/* src/shm/*' ;;
-    src/pool/*) echo 'include/* src/*' ;;
-    src/*) echo 'include/* src/*.h src/os/*' ;;
-    include/*) echo 'include/mproc/*' ;;
+    src/list.h) allowed= ;;
+    src/os/*) allowed='src/list.h src/os/*' ;;
+    src/shm/*) allowed='include/mproc/error.h src/list.h src/os/* src/shm/*' ;;
+    src/pool/*) allowed='include/* src/*' ;;
+    src/*) allowed='include/* src/*.h src/os/*' ;;
+    include/*) allowed='include/mproc/*' ;;
+    *) allowed= ;;
     esac
 }
 
-# path_of FILE INCLUDE: where the compiler finds it, from the top; nothing for a header of the system.
-path_of() {
+# find_path FILE INCLUDE: sets path to where the compiler finds it, from the top; to nothing for a
+# header of the system.
+find_path() {
+    name=${2#?}
+    name=${name%?}
+    path=
     case $2 in
-    '<mproc/'*) echo "include/$2" | tr -d '<>' ;;
+    '<mproc/'*) path=include/$name ;;
     '<'*) ;;
     *)
-        name=$(echo "$2" | tr -d '"')
-        place=$(dirname "$1")/$name
-        [ -f "$place" ] || place=src/$name
-        [ -f "$place" ] || place=include/$name
-        [ -f "$place" ] || { echo "(not found)/$name" && return; }
-        echo "$(cd "$(dirname "$place")" && pwd)/$(basename "$place")" | sed "s|^$(pwd)/||"
+        for path in "${1%/*}/$name" "src/$name" "include/$name" ''; do
+            [ -n "$path" ] && [ -f "$path" ] && break
+        done
+        if [ -z "$path" ]; then
+            path="(not found) $name"
+            return
+        fi
+        while [ "${path#*/../}" != "$path" ]; do
+            before=${path%%/../*}
+            path=${before%/*}/${path#*/../}
+        done
         ;;
     esac
 }
 
 is_allowed() {
+    find_allowed "$1"
     set -f
-    for pattern in $(allowed_in "$1"); do
+    for pattern in $allowed; do
         # A * of `case` passes over slashes, so src/*.h must not stand for src/pool/pool.h.
         case $2 in
         src/os/* | src/shm/* | src/pool/*) [ "$pattern" = 'src/*.h' ] && continue ;;
@@ -58,11 +69,13 @@ is_allowed() {
     return 1
 }
 
+# All the includes at once, as FILE:INCLUDE, then no more processes: the check runs often.
 check_includes() {
-    sed -n 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*\([<"][^>"]*[>"]\).*/\1/p' "$1" |
-        while read -r included; do
-            path=$(path_of "$1" "$included")
-            [ -z "$path" ] || is_allowed "$1" "$path" || echo "$1 includes $path"
+    grep -E '^[[:space:]]*#[[:space:]]*include' $files /dev/null |
+        sed 's/:[^<"]*\([<"][^>"]*[>"]\).*/:\1/' |
+        while IFS=: read -r file included; do
+            find_path "$file" "$included"
+            [ -z "$path" ] || is_allowed "$file" "$path" || echo "$file includes $path"
         done
 }
 
@@ -73,16 +86,14 @@ check_tree() {
     bad=0
     cd "$1" || exit
     files=$(find include src -name '*.[ch]' | sort)
-    [ -n "$files" ] || complain "there are no sources in $1"
-    for file in $files; do
-        found=$(check_includes "$file")
-        [ -z "$found" ] || complain "$found"
-        case $file in
-        src/os/*) continue ;;
-        esac
-        found=$(grep -nE "^[[:space:]]*#[[:space:]]*(el)?if.*($platform)" "$file")
-        [ -z "$found" ] || complain "$file: a platform conditional outside src/os: $found"
-    done
+    if [ -z "$files" ]; then
+        echo "there are no sources in $1"
+        return 1
+    fi
+    found=$(check_includes)
+    [ -z "$found" ] || complain "$found"
+    found=$(grep -nE "^[[:space:]]*#[[:space:]]*(el)?if.*($platform)" $files | grep -v '^src/os/')
+    [ -z "$found" ] || complain "a platform conditional outside src/os: $found"
     if git rev-parse --is-inside-work-tree >/dev/null 2>&1 && [ -e .git ]; then
         tracked=$(git ls-files | sed 's|/.*||' | sort -u)
     else
