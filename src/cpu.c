@@ -24,7 +24,7 @@ static int32_t parse_workers(const char *text)
     return n;
 }
 
-/* 0: it says nothing.  Whoever runs a set-uid program has no say in how many processes it starts. */
+/* 0: it says nothing.  Whoever runs a set-uid program has no say in what it starts. */
 static int32_t workers_from_environment(void)
 {
     const char *text;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Texts for errors.  strerror() is not safe with threads and strerror_r() needs a buffer, so the texts
- * are constants: the library's own, and the errno values that POSIX knows.
+ * Texts for errors.  strerror() is not safe with threads and strerror_r() needs a buffer, so the
+ * texts are constants: the library's own, and the errno values that POSIX knows.
  */
 #include "mproc/error.h"
 

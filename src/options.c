@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Options structs of any release, taken into the one of this release.  Pure: runs in any process. */
+/* Options structs of any release, taken into the one of this release.  Runs in any process. */
 #include "options.h"
 
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
-enum { LARGEST = 4096 }; /* no release will have more; a size that was never set is mostly above it */
+enum { LARGEST = 4096 }; /* no release will have more; a size never set is mostly above it */
 
 static bool all_zero(const char *bytes, size_t count)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One process at a time: spawn, join, signal, free.  Runs in the process that spawns; what runs in the
- * child is in the child_* functions.
+ * One process at a time: spawn, join, signal, free.  Runs in the process that spawns; what runs in
+ * the child is in the child_* functions.
  *
  * A handle's lock guards what is known of its end, so that of several threads that join one process
- * exactly one reaps it, and none signals it after that.  Nobody waits with the lock held, but for the
- * moment between the end of a process and its being reaped (see watch.c).
+ * exactly one reaps it, and none signals it after that.  Nobody waits with the lock held, but for
+ * the moment between the end of a process and its being reaped (see watch.c).
  *
  * A handle that is freed while its process runs goes to the orphans, which the guard lock of os.h
  * guards: thereby every fork finds that list whole.
@@ -172,7 +172,7 @@ static int process_create(mproc_process **process, const mproc_spawn_options *op
     made->guard.fds = made->fds;
     made->guard.count = FDS;
     list_init(&made->link);
-    pthread_mutex_init(&made->lock, NULL); /* of a mutex with default attributes, it does not fail */
+    pthread_mutex_init(&made->lock, NULL); /* with default attributes it does not fail */
     r = open_fds(made, options);
     if (r) {
         discard(made);
@@ -197,8 +197,8 @@ static int take_parent_ends(mproc_process *process)
 
 /* ---- the child ------------------------------------------------------------------------------- */
 
-/* What this process keeps of its own birth; its children are not to hold it.  The handle, of which it
- * has a copy, goes where it is freed later: free() is no call to make so soon after a fork. */
+/* What this process keeps of its own birth; its children are not to hold it.  The handle, of which
+ * it has a copy, goes where it is freed later: free() is no call to make so soon after a fork. */
 static int child_fds[FDS];
 static struct guard child_guard = {.fds = child_fds, .count = FDS};
 

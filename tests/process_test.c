@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What process.h promises.  Children wait at gates (pipes), so that nothing depends on who is faster. */
+/* What process.h promises.  Children wait at gates (pipes), so that nothing depends on who is
+ * faster. */
 #include "support.h"
 
 #include "mproc/error.h"

@@ -2,10 +2,10 @@
 /*
  * A child that does not outlive its parent, by two services of Linux.
  *
- * PDEATHSIG follows the thread that forked: right where the parent has only one.  For the others there
- * is a pipe that nothing is written to: the parent holds its write end alone, and when that is closed,
- * by whatever death, the kernel sends the owner of the read end the signal asked for, which is SIGKILL.
- * Nothing runs in the child for it, so what the child blocks or does is no matter.
+ * PDEATHSIG follows the thread that forked: right where the parent has only one.  For the others
+ * there is a pipe that nothing is written to: the parent holds its write end alone, and when that
+ * is closed, by whatever death, the kernel sends the owner of the read end the signal asked for,
+ * which is SIGKILL.  Nothing runs in the child for it, so what the child blocks is no matter.
  */
 #define _GNU_SOURCE
 #include "os.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A child that does not outlive its parent, with what POSIX and the BSDs have: a pipe that nothing is
- * written to.  When the parent's write end is closed, by whatever death, the child gets SIGIO, whose
- * handler ends it.  A child that blocks SIGIO, takes it for itself or executes another program undoes
- * the bond.  Without O_ASYNC there is none to be had, and asking for one is an error.
+ * A child that does not outlive its parent, with what POSIX and the BSDs have: a pipe that nothing
+ * is written to.  When the parent's write end is closed, by whatever death, the child gets SIGIO,
+ * whose handler ends it.  A child that blocks SIGIO, takes it for itself or executes another
+ * program undoes the bond.  Without O_ASYNC there is none to be had, and asking for one is an
+ * error.
  */
 #define _GNU_SOURCE
 #define _DARWIN_C_SOURCE
@@ -42,8 +43,8 @@ static _Noreturn void end_now(void)
     _exit(EXIT_ORPHAN); /* pid 1 of a namespace, which kill() passes by */
 }
 
-/* SIGIO may come from elsewhere too: only the end of file ends the child, and only the bonded one of
- * the processes that inherit the handler. */
+/* SIGIO may come from elsewhere too: only the end of file ends the child, and only the bonded one
+ * of the processes that inherit the handler. */
 static int bond_end = -1;
 static pid_t bonded;
 

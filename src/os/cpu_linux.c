@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The CPUs of the affinity mask, and the CPU quotas of the cgroups this process is in, of version 2, of
- * version 1, and of both at once.  What cannot be read or understood grants everything: a count too
- * high costs some speed, and a refusal would cost the work.
+ * The CPUs of the affinity mask, and the CPU quotas of the cgroups this process is in, of version
+ * 2, of version 1, and of both at once.  What cannot be read or understood grants everything: a
+ * count too high costs some speed, and a refusal would cost the work.
  */
 #define _GNU_SOURCE
 #include "os.h"
@@ -204,8 +204,8 @@ static void unescape(char *text)
 
 /* What a line of mountinfo says; the strings point into the line. */
 struct mount {
-    char *root;    /* what of the file system is mounted */
-    char *point;   /* where */
+    char *root;  /* what of the file system is mounted */
+    char *point; /* where */
     char *type;
     char *options; /* of the file system: here the controllers of a version 1 hierarchy are named */
 };
@@ -235,7 +235,7 @@ static bool parse_mount(char *line, struct mount *mount)
     return mount->options != NULL;
 }
 
-/* What of the path lies below the mount's root: "" for the root itself, NULL if it lies elsewhere. */
+/* What of the path lies below the mount's root: "" for the root itself, NULL: it lies elsewhere. */
 static const char *below(const char *path, const char *mount_root)
 {
     size_t length = strlen(mount_root);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A child of this process, watched by a pidfd where there is one, else by a pipe whose write end the
- * child holds.  Which of the two a watch is, the kernel is asked anew: -EBADF says that it is no pidfd.
+ * A child of this process, watched by a pidfd where there is one, else by a pipe whose write end
+ * the child holds.  Which of the two a watch is, the kernel is asked anew: -EBADF says that it is
+ * no pidfd.
  *
- * The pipe says that the child has ended a moment before it can be reaped; and it says so too early of
- * a child that executes another program or closes its descriptors.  So its end of file is a hint, and
- * waitpid() has the word.  Nothing here waits in waitpid() itself: with SIGCHLD ignored that would last
- * until every child has ended.
+ * The pipe says that the child has ended a moment before it can be reaped; and it says so too early
+ * of a child that executes another program or closes its descriptors.  So its end of file is a
+ * hint, and waitpid() has the word.  Nothing here waits in waitpid() itself: with SIGCHLD ignored
+ * that would last until every child has ended.
  */
 #include "os.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The pidfd: a descriptor of one process, which never means another that has got its pid.  The calls
- * are made by number, for C libraries that lack their names.
+ * The pidfd: a descriptor of one process, which never means another that has got its pid.  The
+ * calls are made by number, for C libraries that lack their names.
  */
 #define _GNU_SOURCE
 #include "os.h"
@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The same on every architecture, as of all system calls since 5.1 (but alpha, and mips adds to it). */
+/* One number for all architectures, but for mips and alpha, where there is no call of these. */
 #ifndef SYS_pidfd_send_signal
 #define SYS_pidfd_send_signal 424
 #endif
