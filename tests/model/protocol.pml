@@ -26,6 +26,8 @@
  *     if `lost` moved.
  *   A close by a thread that does not sleep is followed by a poke; the supervisor answers each poke
  *     with the bell (M_NO_ECHO), after it has read the poke (M_POKE_LATE).
+ *   At a deadline the word is loaded before the record is compared, and the CAS is from that value, so that
+ *     it hits the claim whose time is up and not the next one (M_DEADLINE_FIRST, M_SEEN_TAG).
  *   The descriptor is read after the claim and before the finish: a RUNNING word pins it (M_DESC_EARLY).
  *
  * How to run one configuration (any of the -D below may be combined; check.sh runs them all):
@@ -469,7 +471,11 @@ poked:
 #endif
 #ifdef DEADLINES
 expired:
-#ifndef M_KILL_NOCAS    /* CAS RUNNING -> STOPPING: decides between "ended in time" and "killed" */
+#ifdef M_DEADLINE_FIRST /* the record compared first, the word loaded later: it may be the next claim by then */
+    if :: ISRUN(w) && SAMEC(w) :: else -> atomic { w=0; goto end_idle } fi;
+    atomic { if :: ISRUN(w) -> assert(seen[w]==CID(w)); S[rs[w]].s[rc[w]]=STOPPING
+                :: else -> w=0; goto end_idle fi };
+#elif !defined(M_KILL_NOCAS)    /* CAS RUNNING -> STOPPING: decides between "ended in time" and "killed" */
     atomic { if :: ISRUN(w) && SAMEC(w) -> assert(seen[w]==CID(w)); S[rs[w]].s[rc[w]]=STOPPING
                 :: else -> w=0; goto end_idle fi };
 #endif
