@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+#include "support.h"
+
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static bool is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
+/* ---- pipes ----------------------------------------------------------------------------------- */
+
+static void a_pipe_carries_and_is_closed_on_exec(void **state)
+{
+    int ends[2];
+    char text[8] = "";
+
+    (void)state;
+    assert_int_equal(mp_pipe(ends), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_true(ends[i] > 2);
+        assert_true(fcntl(ends[i], F_GETFD) & FD_CLOEXEC);
+        assert_false(fcntl(ends[i], F_GETFL) & O_NONBLOCK);
+    }
+    assert_int_equal(mp_write(ends[1], "abc", 3), 3);
+    assert_int_equal(mp_read(ends[0], text, sizeof text), 3);
+    assert_string_equal(text, "abc");
+    ends[1] = mp_close(ends[1]);
+    assert_int_equal(ends[1], -1);
+    assert_int_equal(mp_read(ends[0], text, sizeof text), 0);
+    ends[0] = mp_close(ends[0]);
+}
+
+/* With each set of the standard streams closed. */
+static int pipe_without_standard_streams(void *arg)
+{
+    int closed = *(int *)arg;
+    int ends[2];
+
+    for (int fd = 0; fd <= 2; fd++)
+        if (closed & 1 << fd)
+            close(fd);
+    if (mp_pipe(ends) || ends[0] <= 2 || ends[1] <= 2 || ends[0] == ends[1])
+        return 1;
+    if (!(fcntl(ends[0], F_GETFD) & FD_CLOEXEC) || !(fcntl(ends[1], F_GETFD) & FD_CLOEXEC))
+        return 2;
+    for (int fd = 0; fd <= 2; fd++)
+        if (is_open(fd) != !(closed & 1 << fd))
+            return 3;
+    return 0;
+}
+
+static void a_pipe_is_never_a_standard_stream(void **state)
+{
+    (void)state;
+    for (int closed = 0; closed < 8; closed++)
+        assert_int_equal(test_run_child(pipe_without_standard_streams, &closed), 0);
+}
+
+/* Descriptors 0 to 2 closed, and none free above: the pipe is had, but not where it may be. */
+static int pipe_without_room(void *arg)
+{
+    struct rlimit limit;
+    int ends[2] = {-5, -5};
+    int last = 255;
+
+    (void)arg;
+    while (!is_open(last))
+        last--;
+    while (dup(2) < last)
+        ;
+    mp_close_range(last + 1, last + 1);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    for (rlim_t free = 0; free < 2; free++) {
+        limit.rlim_cur = (rlim_t)last + 1 + free;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        for (int fd = 0; fd <= 2; fd++)
+            close(fd);
+        if (mp_pipe(ends) != -EMFILE || ends[0] != -5 || ends[1] != -5)
+            return 1;
+        if (is_open(0) || is_open(1) || is_open(2) || is_open(last + 1))
+            return 2;
+    }
+    return 0;
+}
+
+static void a_pipe_that_fails_leaves_nothing_open(void **state)
+{
+    (void)state;
+    assert_int_equal(test_run_child(pipe_without_room, NULL), 0);
+}
+
+static void above_standard_takes_what_a_call_returned(void **state)
+{
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(mp_pipe(ends), 0);
+    assert_int_equal(mp_above_standard(ends[0]), ends[0]);
+    errno = ENOSYS;
+    assert_int_equal(mp_above_standard(-1), -ENOSYS);
+    mp_close(ends[0]);
+    mp_close(ends[1]);
+}
+
+static void close_accepts_none(void **state)
+{
+    (void)state;
+    assert_int_equal(mp_close(-1), -1);
+}
+
+/* ---- reading and writing --------------------------------------------------------------------- */
+
+static void errors_are_returned(void **state)
+{
+    struct sigaction ignore = {0}, before;
+    int ends[2];
+    char byte;
+
+    (void)state;
+    ignore.sa_handler = SIG_IGN;
+    assert_int_equal(mp_pipe(ends), 0);
+    assert_int_equal(mp_nonblocking(ends[0]), 0);
+    assert_int_equal(mp_read(ends[0], &byte, 1), -EAGAIN);
+    mp_close(ends[0]);
+    sigaction(SIGPIPE, &ignore, &before);
+    assert_int_equal(mp_write(ends[1], "", 1), -EPIPE);
+    sigaction(SIGPIPE, &before, NULL);
+    mp_close(ends[1]);
+    assert_int_equal(mp_nonblocking(-1), -EBADF);
+    assert_int_equal(mp_read(-1, &byte, 1), -EBADF);
+    assert_int_equal(mp_write(-1, &byte, 1), -EBADF);
+}
+
+static void a_full_pipe_can_be_rung(void **state)
+{
+    int ends[2];
+    ssize_t written = 0, n;
+    char bytes[4096] = "";
+
+    (void)state;
+    assert_int_equal(mp_pipe(ends), 0);
+    assert_int_equal(mp_nonblocking(ends[1]), 0);
+    assert_int_equal(mp_nonblocking(ends[0]), 0);
+    mp_ring(ends[1]);
+    assert_int_equal(mp_read(ends[0], bytes, sizeof bytes), 1);
+    while ((n = mp_write(ends[1], bytes, sizeof bytes)) > 0)
+        written += n;
+    assert_int_equal(n, -EAGAIN);
+    mp_ring(ends[1]);
+    while ((n = mp_read(ends[0], bytes, sizeof bytes)) > 0)
+        written -= n;
+    assert_int_equal(written, 0);
+    mp_close(ends[0]);
+    mp_close(ends[1]);
+}
+
+static volatile sig_atomic_t interruptions;
+
+static void interrupt(int signal)
+{
+    (void)signal;
+    interruptions = interruptions + 1;
+}
+
+static void a_signal_does_not_end_a_read(void **state)
+{
+    struct sigaction action = {0}, before;
+    pid_t parent = getpid(), child;
+    int ends[2];
+    char byte = 1;
+
+    (void)state;
+    assert_int_equal(mp_pipe(ends), 0);
+    action.sa_handler = interrupt; /* without SA_RESTART */
+    sigaction(SIGUSR1, &action, &before);
+    child = fork();
+    if (child == 0) {
+        for (int i = 0; i < 10; i++) {
+            kill(parent, SIGUSR1);
+            poll(NULL, 0, 2); /* for most of them to find it in read() */
+        }
+        mp_write(ends[1], "", 1);
+        _exit(0);
+    }
+    assert_int_equal(mp_read(ends[0], &byte, 1), 1);
+    assert_int_equal(byte, 0);
+    assert_true(interruptions > 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    sigaction(SIGUSR1, &before, NULL);
+    mp_close(ends[0]);
+    mp_close(ends[1]);
+}
+
+/* ---- closing all but some -------------------------------------------------------------------- */
+
+enum { FIRST = 3, LAST = 60 };
+
+/* Open everything up to LAST, close all but `keep`, and look. */
+static bool closes_others(int *keep, size_t count, const char *kept)
+{
+    for (int fd = FIRST; fd <= LAST; fd++)
+        if (!is_open(fd) && dup2(0, fd) < 0)
+            return false;
+    mp_close_others(keep, count);
+    for (int fd = 0; fd <= LAST; fd++)
+        if (is_open(fd) != (fd < FIRST || strchr(kept, '0' + fd) != NULL))
+            return false;
+    return true;
+}
+
+static int close_others(void *arg)
+{
+    struct rlimit limit;
+
+    (void)arg;
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = 256; /* the variant that goes through all of them is faster by that */
+    setrlimit(RLIMIT_NOFILE, &limit);
+    if (!is_open(0) && dup2(2, 0) < 0)
+        return 1;
+    if (!closes_others(NULL, 0, ""))
+        return 2;
+    if (!closes_others((int[]){-1, -1}, 2, ""))
+        return 3;
+    if (!closes_others((int[]){9, -1, 3, 5, -1, 4}, 6, "3459"))
+        return 4;
+    if (!closes_others((int[]){7, 7, 1, 0, 2, 7}, 6, "7"))
+        return 5;
+    if (!closes_others((int[]){LAST + 100, 3}, 2, "3")) /* one that is not open */
+        return 6;
+    if (!closes_others((int[]){LAST, 3}, 2, "3l"))
+        return 7;
+    return 0;
+}
+
+static void all_but_the_kept_and_the_standard_streams_are_closed(void **state)
+{
+    (void)state;
+    assert_int_equal(test_run_child(close_others, NULL), 0);
+}
+
+static int close_a_range(void *arg)
+{
+    (void)arg;
+    for (int fd = FIRST; fd <= LAST; fd++)
+        if (!is_open(fd) && dup2(2, fd) < 0)
+            return 1;
+    mp_close_range(10, 12);
+    mp_close_range(20, 20);
+    for (int fd = FIRST; fd <= LAST; fd++)
+        if (is_open(fd) == ((fd >= 10 && fd <= 12) || fd == 20))
+            return 2;
+    return 0;
+}
+
+static void a_range_includes_both_its_ends(void **state)
+{
+    (void)state;
+    assert_int_equal(test_run_child(close_a_range, NULL), 0);
+}
+
+/* ---- standard input -------------------------------------------------------------------------- */
+
+static int make_stdin_null(void *arg)
+{
+    int closed = *(int *)arg;
+    struct stat null, input;
+    char byte;
+
+    for (int fd = 0; fd <= 2; fd++)
+        if (closed & 1 << fd)
+            close(fd);
+    mp_stdin_null();
+    if (stat("/dev/null", &null) || fstat(0, &input) || null.st_rdev != input.st_rdev)
+        return 1;
+    for (int fd = 1; fd <= 2; fd++)
+        if (is_open(fd) != !(closed & 1 << fd))
+            return 2;
+    return read(0, &byte, 1) == 0 ? 0 : 3;
+}
+
+static void stdin_becomes_null(void **state)
+{
+    (void)state;
+    for (int closed = 0; closed < 8; closed++)
+        assert_int_equal(test_run_child(make_stdin_null, &closed), 0);
+}
+
+static const struct CMUnitTest tests[] = {
+    TEST(a_pipe_carries_and_is_closed_on_exec),
+    TEST(a_pipe_is_never_a_standard_stream),
+    TEST(a_pipe_that_fails_leaves_nothing_open),
+    TEST(above_standard_takes_what_a_call_returned),
+    TEST(close_accepts_none),
+    TEST(errors_are_returned),
+    TEST(a_full_pipe_can_be_rung),
+    TEST(a_signal_does_not_end_a_read),
+    TEST(all_but_the_kept_and_the_standard_streams_are_closed),
+    TEST(a_range_includes_both_its_ends),
+    TEST(stdin_becomes_null),
+};
+
+int main(void)
+{
+    return TEST_MAIN(tests);
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+#include "support.h"
+
+#include "os/os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static size_t page(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void what_is_mapped_is_zero_and_can_be_written(void **state)
+{
+    struct memory memory = MEMORY_NONE;
+    size_t size = 16 * page();
+
+    (void)state;
+    assert_int_equal(mp_memory_open(&memory, size), 0);
+    assert_non_null(memory.base);
+    assert_int_equal(memory.size, size);
+    assert_true(memory.fd > 2);
+    assert_true(fcntl(memory.fd, F_GETFD) & FD_CLOEXEC);
+    for (size_t i = 0; i < size; i++)
+        assert_int_equal(memory.base[i], 0);
+    memset(memory.base, 1, size);
+    mp_memory_close(&memory);
+}
+
+static int write_a_word(void *arg)
+{
+    strcpy(arg, "from a fork");
+    return 0;
+}
+
+static void forks_share_it(void **state)
+{
+    struct memory memory = MEMORY_NONE;
+
+    (void)state;
+    assert_int_equal(mp_memory_open(&memory, page()), 0);
+    assert_int_equal(test_run_child(write_a_word, memory.base), 0);
+    assert_string_equal(memory.base, "from a fork");
+    mp_memory_close(&memory);
+}
+
+static void closed_is_none_and_can_be_closed_again(void **state)
+{
+    struct memory memory = MEMORY_NONE;
+
+    (void)state;
+    assert_int_equal(mp_memory_open(&memory, page()), 0);
+    mp_memory_close(&memory);
+    assert_null(memory.base);
+    assert_int_equal(memory.size, 0);
+    assert_int_equal(memory.fd, -1);
+    mp_memory_close(&memory);
+}
+
+static void two_objects_are_not_one(void **state)
+{
+    struct memory first = MEMORY_NONE, second = MEMORY_NONE;
+
+    (void)state;
+    assert_int_equal(mp_memory_open(&first, page()), 0);
+    assert_int_equal(mp_memory_open(&second, page()), 0);
+    first.base[0] = 1;
+    assert_int_equal(second.base[0], 0);
+    mp_memory_close(&first);
+    mp_memory_close(&second);
+}
+
+static void much_of_it_takes_no_memory(void **state)
+{
+    struct memory memory = MEMORY_NONE;
+    size_t size = (size_t)1 << (sizeof(size_t) > 4 ? 34 : 28);
+    struct stat status;
+
+    (void)state;
+    assert_int_equal(mp_memory_open(&memory, size), 0);
+    memory.base[size - 1] = 1;
+    assert_int_equal(fstat(memory.fd, &status), 0);
+    assert_int_equal(status.st_size, size);
+    assert_true(status.st_blocks * 512 < 64 * (blkcnt_t)page());
+    mp_memory_close(&memory);
+}
+
+static void more_than_there_are_addresses_is_an_error(void **state)
+{
+    struct memory memory = MEMORY_NONE;
+
+    (void)state;
+    assert_true(mp_memory_open(&memory, (size_t)PTRDIFF_MAX & ~(page() - 1)) < 0);
+    assert_null(memory.base);
+    assert_int_equal(memory.fd, -1);
+}
+
+static void what_is_committed_is_there(void **state)
+{
+    struct memory memory = MEMORY_NONE;
+    struct stat status;
+
+    (void)state;
+    assert_int_equal(mp_memory_open(&memory, 64 * page()), 0);
+    assert_int_equal(mp_memory_commit(&memory, 8 * page(), 16 * page()), 0);
+    assert_int_equal(fstat(memory.fd, &status), 0);
+    assert_true(status.st_blocks * 512 >= 16 * (blkcnt_t)page());
+    assert_int_equal(memory.base[8 * page()], 0);
+    memory.base[8 * page()] = 1;
+    assert_int_equal(mp_memory_commit(&memory, 8 * page(), page()), 0); /* once more: it stays */
+    assert_int_equal(memory.base[8 * page()], 1);
+    mp_memory_close(&memory);
+}
+
+static void what_is_discarded_reads_as_zero(void **state)
+{
+    struct memory memory = MEMORY_NONE;
+    size_t size = 8 * page();
+    struct stat before, after;
+    int r;
+
+    (void)state;
+    assert_int_equal(mp_memory_open(&memory, size), 0);
+    memset(memory.base, 1, size);
+    assert_int_equal(fstat(memory.fd, &before), 0);
+    r = mp_memory_discard(&memory, 2 * page(), 4 * page());
+    assert_true(r == 0 || r == -ENOTSUP);
+    assert_int_equal(fstat(memory.fd, &after),
+                     0); /* before they are read, which brings them back */
+    assert_int_equal(after.st_size, size);
+    for (size_t i = 0; i < size; i++)
+        assert_int_equal(memory.base[i],
+                         r == -ENOTSUP || i < 2 * page() || i >= 6 * page() ? 1 : 0);
+    if (r == 0)
+        assert_true(after.st_blocks < before.st_blocks);
+    mp_memory_close(&memory);
+}
+
+/* The fallback cannot do that; where pages can be given back (Linux) there are seals too. */
+static void it_cannot_be_made_smaller_or_larger(void **state)
+{
+    struct memory memory = MEMORY_NONE;
+    bool sealed;
+
+    (void)state;
+    assert_int_equal(mp_memory_open(&memory, 4 * page()), 0);
+    sealed = mp_memory_discard(&memory, 0, page()) == 0;
+    if (sealed) {
+        assert_int_equal(ftruncate(memory.fd, 0), -1);
+        assert_int_equal(ftruncate(memory.fd, (off_t)(8 * page())), -1);
+        memory.base[3 * page()] = 1;
+    }
+    mp_memory_close(&memory);
+    if (!sealed)
+        skip();
+}
+
+static const struct CMUnitTest tests[] = {
+    TEST(what_is_mapped_is_zero_and_can_be_written),
+    TEST(forks_share_it),
+    TEST(closed_is_none_and_can_be_closed_again),
+    TEST(two_objects_are_not_one),
+    TEST(much_of_it_takes_no_memory),
+    TEST(more_than_there_are_addresses_is_an_error),
+    TEST(what_is_committed_is_there),
+    TEST(what_is_discarded_reads_as_zero),
+    TEST(it_cannot_be_made_smaller_or_larger),
+};
+
+int main(void)
+{
+    return TEST_MAIN(tests);
+}
