@@ -333,22 +333,21 @@ static int64_t expire(struct supervisor *sup, uint32_t number)
 {
     struct worker_shm *record = mp_region_worker(sup->region, number);
     struct seat *seat = &sup->seats[number];
-    /* Deadline, claim, deadline, as note_limit() in worker.c writes them. */
+    /* Acquire, each: note_limit() in worker.c stores deadline 0, claim, deadline.  If the deadline is
+     * still the same after the word was loaded, the word was that of the claim whose time is up; and the
+     * CAS is from the value loaded, so a claim that begins only now is not hit. */
     int64_t deadline = atomic_load_explicit(&record->deadline, memory_order_acquire);
     uint64_t claim = atomic_load_explicit(&record->claim, memory_order_acquire);
-    chunk_word *word;
+    chunk_word *word = mp_region_word(sup->region, claim);
     uint64_t seen;
 
-    if (deadline <= 0 || seat->pid == 0 || seat->expired)
+    if (deadline <= 0 || !word || seat->pid == 0 || seat->expired)
         return MP_FOREVER;
     if (mp_now() < deadline)
         return deadline;
+    seen = atomic_load_explicit(word, memory_order_acquire);
     if (atomic_load_explicit(&record->deadline, memory_order_relaxed) != deadline)
         return mp_now(); /* it went on to another meanwhile */
-    word = mp_region_word(sup->region, claim);
-    if (!word)
-        return MP_FOREVER;
-    seen = atomic_load_explicit(word, memory_order_acquire);
     if (mp_word_view(seen).worker != number || !mp_word_stop(word, seen))
         return MP_FOREVER; /* it ended in time, or has not begun */
     seat->expired = true;
