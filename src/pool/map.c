@@ -89,17 +89,15 @@ static int scatter(struct map_call *call)
 
 /* ---- gather ---------------------------------------------------------------------------------- */
 
-/* Copy the results of chunks [from, to), which are done, to where the caller wants them. */
+/* Copy the results of items [from, to), which are done, to where the caller wants them. */
 static void copy_results(const struct map_call *call, uint64_t from, uint64_t to)
 {
     const struct job *job = &call->job;
-    size_t first = (size_t)(from * job->chunk_items);
-    size_t end = (size_t)(to * job->chunk_items < job->count ? to * job->chunk_items : job->count);
     size_t size = (size_t)job->out_size;
 
     if (from < to && job->out && job->out != call->spec.out)
-        memcpy((char *)call->spec.out + first * size, job->out + first * size,
-               (end - first) * size);
+        memcpy((char *)call->spec.out + (size_t)from * size, job->out + (size_t)from * size,
+               (size_t)(to - from) * size);
 }
 
 static void set_statuses(const struct map_call *call, uint64_t chunk, int error)
@@ -113,10 +111,10 @@ static void set_statuses(const struct map_call *call, uint64_t chunk, int error)
 
 /* What a map comes to. */
 struct tally {
-    uint64_t failed;     /* items */
-    uint64_t first;      /* chunk that failed; valid if `error` */
-    int error;           /* of it */
-    int unfinished;      /* of a chunk that was never ended, because the job was: 0: there is none */
+    uint64_t failed; /* items */
+    uint64_t first;  /* chunk that failed; valid if `error` */
+    int error;       /* of it */
+    int unfinished;  /* of a chunk that did not end by itself; 0: there is none */
 };
 
 static bool is_own_failure(int error)
@@ -124,24 +122,36 @@ static bool is_own_failure(int error)
     return error == MPROC_ETASK || error == MPROC_ECRASHED || error == MPROC_ELIMIT;
 }
 
+/* The first item of a failed chunk that was not done: of a map, that which failed. */
+static uint64_t first_not_done(const struct map_call *call, uint64_t chunk, int error)
+{
+    mproc_failure failure;
+
+    if (call->spec.kind != JOB_MAP || !is_own_failure(error))
+        return chunk * call->job.chunk_items;
+    mp_job_status(&call->job, chunk, &failure);
+    return failure.index;
+}
+
 /* Go through the chunks in order: results, statuses, the first that failed. */
 static struct tally gather(const struct map_call *call)
 {
     const struct job *job = &call->job;
     struct tally tally = {0};
-    uint64_t copied = 0;
+    uint64_t copied = 0; /* items, or passed over */
 
     for (uint64_t chunk = 0; chunk < job->chunks; chunk++) {
+        uint64_t first = chunk * job->chunk_items;
+        uint64_t end = chunk + 1 < job->chunks ? first + job->chunk_items : job->count;
         int error = mp_job_error(job, chunk);
 
         if (call->options.statuses)
             set_statuses(call, chunk, error);
         if (!error)
             continue;
-        copy_results(call, copied, chunk);
-        copied = chunk + 1;
-        tally.failed += chunk + 1 < job->chunks ? job->chunk_items
-                                                : job->count - chunk * job->chunk_items;
+        copy_results(call, copied, first_not_done(call, chunk, error));
+        copied = end;
+        tally.failed += end - first;
         if (!is_own_failure(error))
             tally.unfinished = error;
         /* The first that failed by itself counts, before those that were only cancelled. */
@@ -150,7 +160,7 @@ static struct tally gather(const struct map_call *call)
             tally.first = chunk;
         }
     }
-    copy_results(call, copied, job->chunks);
+    copy_results(call, copied, job->count);
     return tally;
 }
 

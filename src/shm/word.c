@@ -115,7 +115,8 @@ enum chunk_state mp_word_bury(chunk_word *word, unsigned worker, unsigned retrie
         if (view.state == CHUNK_STOPPING)
             next = expired ? CHUNK_TIMED_OUT : CHUNK_STOPPED;
         else if (view.state == CHUNK_RUNNING)
-            next = view.attempts <= retries ? CHUNK_WAITING : CHUNK_CRASHED;
+            next = view.attempts <= retries && view.attempts < WORD_ATTEMPTS_MAX ? CHUNK_WAITING
+                                                                                : CHUNK_CRASHED;
         else
             return CHUNK_NONE;
         if (next != CHUNK_WAITING)
