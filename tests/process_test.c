@@ -833,11 +833,13 @@ static int32_t print_child(void *arg)
 
 static int print_around_a_child(void *arg)
 {
+    static char buffers[2][4096]; /* of its own, for a stream that was used may keep its old one */
     int fd = *(int *)arg;
     mproc_process *process;
 
-    if (dup2(fd, 1) < 0 || dup2(fd, 2) < 0 || setvbuf(stdout, NULL, _IOFBF, 4096) ||
-        setvbuf(stderr, NULL, _IOFBF, 4096))
+    if (dup2(fd, 1) < 0 || dup2(fd, 2) < 0 ||
+        setvbuf(stdout, buffers[0], _IOFBF, sizeof buffers[0]) ||
+        setvbuf(stderr, buffers[1], _IOFBF, sizeof buffers[1]))
         return 1;
     printf("before\n");
     if (mproc_spawn(&process, print_child, NULL, NULL) || mproc_join(process, -1, NULL))
