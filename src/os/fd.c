@@ -108,10 +108,10 @@ void mp_close_others(int *keep, size_t count)
 
 void mp_stdin_null(void)
 {
-    int fd = open("/dev/null", O_RDONLY);
+    int fd;
 
-    if (fd > 0) {
-        dup2(fd, 0);
+    close(0);
+    fd = open("/dev/null", O_RDONLY); /* the lowest number that is free: 0 */
+    if (fd > 0)
         close(fd);
-    }
 }

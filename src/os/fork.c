@@ -39,15 +39,17 @@ static void after_fork_in_parent(void)
 
 static void after_fork_in_child(void)
 {
-    while (!list_is_empty(&guards)) {
-        struct guard *guard = LIST_ENTRY(guards.next, struct guard, link);
+    struct list *link = guards.next;
 
-        list_remove(&guard->link);
-        if (guard == own_guard)
-            continue;
-        for (size_t i = 0; i < guard->count; i++)
+    while (link != &guards) {
+        struct guard *guard = LIST_ENTRY(link, struct guard, link);
+
+        link = link->next;
+        list_init(&guard->link);
+        for (size_t i = 0; guard != own_guard && i < guard->count; i++)
             guard->fds[i] = mp_close(guard->fds[i]);
     }
+    list_init(&guards);
     epoch++;
     pthread_mutex_unlock(&guards_lock);
 }

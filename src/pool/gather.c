@@ -189,6 +189,14 @@ static void look_at_all(mproc_pool *pool, bool ticket_lost)
     }
 }
 
+/* Has a worker died since the last look? */
+static bool has_news_of_death(const mproc_pool *pool)
+{
+    /* Relaxed: a guess; look() reads them again. */
+    return atomic_load_explicit(&shared_of(pool)->deaths, memory_order_relaxed) !=
+           pool->deaths_seen;
+}
+
 /* Look at whatever there may be to see.  True: some job has ended. */
 static bool look(mproc_pool *pool)
 {
@@ -269,6 +277,14 @@ void mp_wake_waiters(mproc_pool *pool)
         else
             pthread_cond_signal(&waiter->wake);
     }
+}
+
+bool mp_pool_look(mproc_pool *pool, bool only_deaths)
+{
+    if (!pool->generation.alive || (only_deaths && !has_news_of_death(pool)) || !look(pool))
+        return false;
+    mp_wake_waiters(pool);
+    return true;
 }
 
 /* Sleep on the bell, without the lock, until it rings or the deadline has passed. */

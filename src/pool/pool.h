@@ -163,6 +163,8 @@ void mp_job_finish(struct job *job);
 
 /* Wait until done(arg), which is asked with the lock held.  0 or -ETIMEDOUT. */
 int mp_wait(mproc_pool *pool, bool (*done)(const void *arg), const void *arg, int64_t deadline);
+/* Look, without waiting, whether jobs have ended, or only if a worker has died; true: some have. */
+bool mp_pool_look(mproc_pool *pool, bool only_deaths);
 /* Cancel what is not begun of a job; with `stop`, kill what runs.  Ends the job if that ends it. */
 void mp_job_close(struct job *job, bool stop);
 /* How chunk `chunk` of an ended job ended: 0 or the error; the second with all that is known of it.

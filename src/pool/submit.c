@@ -205,17 +205,13 @@ static void describe(const struct job *job, const struct job_spec *spec)
     shared->retries = spec->retries;
 }
 
-int mp_job_create(mproc_pool *pool, struct job *job, const struct job_spec *spec)
+static int create(mproc_pool *pool, struct job *job, const struct job_spec *spec)
 {
     uint64_t chunks = (spec->count - 1) / spec->chunk_items + 1;
     struct plan plan;
     uint32_t slot;
-    int r = mp_pool_accepts(pool);
+    int r = make_plan(pool, spec, chunks, &plan);
 
-    if (!r && !mp_code_map_knows(pool->generation.code, spec->function))
-        r = MPROC_EFUNC;
-    if (!r)
-        r = make_plan(pool, spec, chunks, &plan);
     if (r)
         return r;
     *job = (struct job){.pool = pool,
@@ -238,6 +234,22 @@ int mp_job_create(mproc_pool *pool, struct job *job, const struct job_spec *spec
     place(job, spec, &plan);
     describe(job, spec);
     return 0;
+}
+
+int mp_job_create(mproc_pool *pool, struct job *job, const struct job_spec *spec)
+{
+    int r = mp_pool_accepts(pool);
+
+    if (!r && !mp_code_map_knows(pool->generation.code, spec->function))
+        r = MPROC_EFUNC;
+    if (r)
+        return r;
+    /* A program that submits and never waits: it is here that the host sees what has ended. */
+    mp_pool_look(pool, true);
+    r = create(pool, job, spec);
+    if ((r == -EAGAIN || r == -ENOMEM) && mp_pool_look(pool, false))
+        r = create(pool, job, spec);
+    return r;
 }
 
 void mp_job_fill(struct job *job, const struct job_spec *spec)
@@ -293,39 +305,56 @@ void mp_job_finish(struct job *job)
 
 /* ---- tickets --------------------------------------------------------------------------------- */
 
+enum { TICKETS_AT_ONCE = PIPE_BUF / sizeof(uint64_t) };
+
+/* Put the tickets that are due in a row; how many there are. */
+static size_t collect_tickets(const mproc_pool *pool, uint64_t tickets[TICKETS_AT_ONCE])
+{
+    const struct list *link = pool->backlog.next;
+    size_t count = 0;
+
+    for (; link != &pool->backlog && count < TICKETS_AT_ONCE; link = link->next) {
+        const struct job *job = LIST_ENTRY_CONST(link, struct job, in_backlog);
+
+        for (uint32_t i = 0; i < job->tickets_due && count < TICKETS_AT_ONCE; i++)
+            tickets[count++] = job->id;
+    }
+    return count;
+}
+
+/* The first `written` of the tickets collected are in the pipe. */
+static void strike_tickets(mproc_pool *pool, uint32_t written)
+{
+    struct list *link = pool->backlog.next;
+
+    while (written > 0) {
+        struct job *job = LIST_ENTRY(link, struct job, in_backlog);
+        uint32_t taken = written < job->tickets_due ? written : job->tickets_due;
+
+        link = link->next;
+        written -= taken;
+        job->tickets_due -= taken;
+        if (job->tickets_due == 0)
+            list_remove(&job->in_backlog);
+    }
+}
+
 /* Write what is due, in order, as far as the pipe has room. */
 static void flush_once(mproc_pool *pool)
 {
-    uint64_t tickets[PIPE_BUF / sizeof(uint64_t)];
-    const size_t room = sizeof tickets / sizeof tickets[0];
+    uint64_t tickets[TICKETS_AT_ONCE];
 
     while (!list_is_empty(&pool->backlog)) {
-        size_t count = 0;
-        int written;
+        size_t count = collect_tickets(pool, tickets);
+        int written = mp_generation_post(&pool->generation, tickets, count);
 
-        for (struct list *link = pool->backlog.next; link != &pool->backlog; link = link->next) {
-            struct job *job = LIST_ENTRY(link, struct job, in_backlog);
-
-            for (uint32_t i = 0; i < job->tickets_due && count < room; i++)
-                tickets[count++] = job->id;
-        }
-        written = mp_generation_post(&pool->generation, tickets, count);
         if (written == -EAGAIN)
             return;
         if (written < 0) {
             mp_pool_poison(pool, "the ticket pipe cannot be written");
             return;
         }
-        while (written > 0) {
-            struct job *job = LIST_ENTRY(pool->backlog.next, struct job, in_backlog);
-            uint32_t taken = (uint32_t)written < job->tickets_due ? (uint32_t)written
-                                                                 : job->tickets_due;
-
-            written -= (int)taken;
-            job->tickets_due -= taken;
-            if (job->tickets_due == 0)
-                list_remove(&job->in_backlog);
-        }
+        strike_tickets(pool, (uint32_t)written);
     }
 }
 
