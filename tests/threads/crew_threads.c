@@ -17,6 +17,7 @@ struct crew {
     const struct generation *generation;
     const struct region *region;
     int tickets;
+    pthread_mutex_t bell_lock; /* for who writes beside a worker, and for the close */
     int bell;
     int control;
     uint32_t tasks_per_worker;
@@ -77,8 +78,12 @@ static void *supervise(void *arg)
     struct crew *crew = arg;
     char byte;
 
-    while (mp_read(crew->control, &byte, 1) > 0)
-        mp_ring(crew->bell);
+    while (mp_read(crew->control, &byte, 1) > 0) {
+        pthread_mutex_lock(&crew->bell_lock);
+        if (crew->bell >= 0)
+            mp_ring(crew->bell);
+        pthread_mutex_unlock(&crew->bell_lock);
+    }
     return NULL;
 }
 
@@ -89,7 +94,9 @@ static void *end_bell(void *arg)
 
     for (uint32_t i = 0; i < crew->count; i++)
         pthread_join(crew->workers[i], NULL);
-    mp_close(crew->bell);
+    pthread_mutex_lock(&crew->bell_lock);
+    crew->bell = mp_close(crew->bell);
+    pthread_mutex_unlock(&crew->bell_lock);
     return NULL;
 }
 
@@ -112,6 +119,7 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
 
     if (!crew)
         return -ENOMEM;
+    pthread_mutex_init(&crew->bell_lock, NULL);
     crew->generation = generation;
     crew->region = sup->region;
     crew->tickets = generation->fds[TICKET_READ];
@@ -150,6 +158,7 @@ int mp_crew_wait(struct generation *generation, int64_t deadline)
     crew = LIST_ENTRY(link, struct crew, link);
     pthread_join(crew->supervisor, NULL);
     pthread_join(crew->ender, NULL);
+    pthread_mutex_destroy(&crew->bell_lock);
     free(crew);
     return 0;
 }
