@@ -50,8 +50,10 @@ static void close_pass(struct job *job)
     for (uint64_t i = job->ended_below; i < job->chunks; i++) {
         mp_word_cancel(&job->words[i], job->id);
         if (job->stopping)
+            /* Acquire: pairs with the release of the claim, and hands it on to the supervisor, which
+             * is to find the ticket in the record of the worker. */
             stopped |= mp_word_stop(&job->words[i],
-                                    atomic_load_explicit(&job->words[i], memory_order_relaxed));
+                                    atomic_load_explicit(&job->words[i], memory_order_acquire));
     }
     if (stopped)
         mp_generation_poke(&job->pool->generation);

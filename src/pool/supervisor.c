@@ -134,12 +134,24 @@ static _Noreturn void give_up(struct supervisor *sup, enum broken_reason reason,
     kill_all(sup);
 }
 
+/* Tell the host of a death, after what it left was mended: the counts, and then the bell, whatever
+ * host_waits says, because nobody else tells.  Sequentially consistent: the host says that it waits and
+ * then looks at the counts. */
+static void announce_death(const struct supervisor *sup, bool ticket_may_be_lost)
+{
+    struct pool_shm *pool = mp_region_pool(sup->region);
+
+    if (ticket_may_be_lost)
+        atomic_fetch_add_explicit(&pool->lost, 1, memory_order_seq_cst);
+    atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
+    ring(sup);
+}
+
 /* A worker could not be started, or died before it was up: try again, but not at once.  Nobody takes
  * up the ticket in its record meanwhile, so the host is told that it may be lost. */
 static void start_failed(struct supervisor *sup, uint32_t number, enum broken_reason reason,
                          int value)
 {
-    struct pool_shm *pool = mp_region_pool(sup->region);
     unsigned shift;
 
     sup->failed_starts++;
@@ -147,10 +159,7 @@ static void start_failed(struct supervisor *sup, uint32_t number, enum broken_re
         give_up(sup, reason, value);
     shift = sup->failed_starts < MAX_BACKOFF_SHIFT ? sup->failed_starts : MAX_BACKOFF_SHIFT;
     sup->seats[number].start_at = mp_now() + ((int64_t)NS_PER_MS << shift);
-    /* Sequentially consistent, as all that the host looks at after it said that it waits. */
-    atomic_fetch_add_explicit(&pool->lost, 1, memory_order_seq_cst);
-    atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
-    ring(sup);
+    announce_death(sup, true);
 }
 
 static void start_worker(struct supervisor *sup, uint32_t number)
@@ -260,31 +269,22 @@ static void bury(const struct supervisor *sup, uint32_t number, pid_t pid, int s
 static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int status)
 {
     struct worker_shm *record = mp_region_worker(sup->region, number);
-    struct pool_shm *pool = mp_region_pool(sup->region);
     struct seat *seat = &sup->seats[number];
     bool up = atomic_load_explicit(&record->up, memory_order_acquire);
+    bool left = atomic_load_explicit(&record->left, memory_order_acquire);
 
     bury(sup, number, pid, status);
     seat->pid = 0;
     seat->bond[0] = mp_close(seat->bond[0]);
-    if (atomic_load_explicit(&record->left, memory_order_acquire)) {
-        seat->start_at = MP_FOREVER;
-        return;
-    }
-    if (!up) {
+    if (!up && !left) {
         start_failed(sup, number, sup->options->init ? BROKEN_INIT : BROKEN_START,
                      WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status));
         return;
     }
     sup->failed_starts = 0;
-    seat->start_at = 0;
+    seat->start_at = left ? MP_FOREVER : 0;
     /* No ticket in its record: it may have died between reading one and noting it. */
-    if (!atomic_load_explicit(&record->ticket, memory_order_acquire))
-        atomic_fetch_add_explicit(&pool->lost, 1, memory_order_seq_cst);
-    /* After what was mended, and then the bell, whatever host_waits says: this is the only one who
-     * tells.  Sequentially consistent: the host says that it waits and then looks at the counts. */
-    atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
-    ring(sup);
+    announce_death(sup, left || !atomic_load_explicit(&record->ticket, memory_order_acquire));
 }
 
 static void reap(struct supervisor *sup)

@@ -59,8 +59,9 @@ bool mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *cla
     if (view.id != id || view.state != CHUNK_WAITING || view.attempts == WORD_ATTEMPTS_MAX)
         return false;
     *claimed = word_of(id, worker, view.attempts + 1U, CHUNK_RUNNING);
-    /* Acquire: pairs with the release of mp_word_publish(), or of mp_word_bury() for a retry. */
-    return atomic_compare_exchange_strong_explicit(word, &seen, *claimed, memory_order_acquire,
+    /* Acquire: pairs with the release of mp_word_publish(), or of mp_word_bury() for a retry.  Release:
+     * who sees the claim sees the ticket and the limit that were noted before it. */
+    return atomic_compare_exchange_strong_explicit(word, &seen, *claimed, memory_order_acq_rel,
                                                    memory_order_relaxed);
 }
 
