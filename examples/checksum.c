@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * checksum FILE...: what cksum prints for the files, in the order of the arguments, computed by a pool
- * with one worker for each CPU.
+ * checksum FILE...: what cksum prints for the files, in the order of the arguments, computed by a
+ * pool with one worker for each CPU.
  */
 #include <mproc/mproc.h>
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A pool of four workers squares the numbers from 1 to 5; the results come in the order of the inputs. */
+/* A pool of four workers squares the numbers from 1 to 5; the results come in the order of the
+ * inputs. */
 #include <mproc/mproc.h>
 
 #include <stdio.h>

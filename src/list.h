@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * An intrusive, circular, doubly linked list: private memory of one process, guarded by whatever
- * guards its head.  An element that is in no list is linked to itself, so removing it twice is fine.
+ * guards its head.  An element that is in no list is linked to itself, so removing it twice is
+ * fine.
  */
 #ifndef MP_LIST_H
 #define MP_LIST_H

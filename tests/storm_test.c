@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The kill storm: workers are killed at random instants while tasks run.  No task may be lost, run twice
- * unless retries ask for it, or give a wrong result, and every death must have been a real one.
+ * The kill storm: workers are killed at random instants while tasks run.  No task may be lost, run
+ * twice unless retries ask for it, or give a wrong result, and every death must have been a real
+ * one.
  */
 #include "support.h"
 
@@ -229,8 +230,8 @@ static void each_item_of_a_map_has_its_own_fate_in_a_kill_storm(void **state)
 
         memset(stage->runs, 0, ITEMS * sizeof stage->runs[0]);
         memset(out, 0, sizeof out);
-        failed = mproc_pool_map(pool, count_and_square, NULL, NULL, 0, out, sizeof out[0], ITEMS,
-                                &map);
+        failed =
+            mproc_pool_map(pool, count_and_square, NULL, NULL, 0, out, sizeof out[0], ITEMS, &map);
         assert_true(failed >= 0);
         for (uint64_t i = 0; i < ITEMS; i++) {
             if (statuses[i] == 0) {

@@ -15,8 +15,8 @@ enum {
     MPROC_ETASK = -10001,    /* the task function returned non-zero */
     MPROC_ECRASHED = -10002, /* the worker died while it ran the task */
     MPROC_ELIMIT = -10003,   /* the task was killed at its time limit */
-    MPROC_EBROKEN = -10004,  /* the pool has no processes left and will not replace them by itself */
-    MPROC_EFUNC = -10005,    /* the workers cannot know the function: it was mapped after their fork */
+    MPROC_EBROKEN = -10004, /* the pool has no processes left and will not replace them by itself */
+    MPROC_EFUNC = -10005, /* the workers cannot know the function: it was mapped after their fork */
     MPROC_EFOREIGN = -10006, /* the handle belongs to another process */
     MPROC_ECLOSED = -10007,  /* the pool was closed or terminated: it takes no more tasks */
     MPROC_ELOST = -10008     /* the process has ended, but somebody else took its exit code */
@@ -42,8 +42,8 @@ typedef struct mproc_failure {
 } mproc_failure;
 
 /*
- * A text for an error that a call of this library returned, or for a plain errno; never NULL.  It is
- * constant: never freed, good for ever, the same for all threads.
+ * A text for an error that a call of this library returned, or for a plain errno; never NULL.  It
+ * is constant: never freed, good for ever, the same for all threads.
  */
 const char *mproc_strerror(int error);
 

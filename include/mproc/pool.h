@@ -3,18 +3,18 @@
  * A pool of worker processes.
  *
  *   1. mproc_pool_create() forks the workers.
- *   2. mproc_pool_map() and its kin run a function over many items and wait; mproc_pool_submit() hands
- *      over one task and returns at once.
- *   3. mproc_pool_close() and mproc_pool_join() let what is queued finish, or mproc_pool_terminate()
- *      ends it now.
+ *   2. mproc_pool_map() and its kin run a function over many items and wait; mproc_pool_submit()
+ *      hands over one task and returns at once.
+ *   3. mproc_pool_close() and mproc_pool_join() let what is queued finish, or
+ *      mproc_pool_terminate() ends it now.
  *   4. mproc_pool_destroy() gives everything back.
  *
- * The workers have the memory of the moment of mproc_pool_create(), as a copy.  A function they run, and
- * what it reaches through `ctx` or globals, must have been there by then.
+ * The workers have the memory of the moment of mproc_pool_create(), as a copy.  A function they
+ * run, and what it reaches through `ctx` or globals, must have been there by then.
  *
- * When a worker dies, whatever killed it, the item that it ran is reported as MPROC_ECRASHED with the
- * signal, the worker is replaced, and everything else goes on.  An item is never run twice unless
- * `retries` asks for it.
+ * When a worker dies, whatever killed it, the item that it ran is reported as MPROC_ECRASHED with
+ * the signal, the worker is replaced, and everything else goes on.  An item is never run twice
+ * unless `retries` asks for it.
  *
  * Any thread may use a pool, several at once too, except that nobody may use it during or after
  * mproc_pool_destroy().  In a worker or any other fork the handle is foreign: MPROC_EFOREIGN.
@@ -52,30 +52,33 @@ typedef struct mproc_pool_options {
     size_t size;
     mproc_init_fn init;
     mproc_exit_fn exit;
-    void *arg;                  /* for both */
-    mproc_hook_fn before_fork;  /* in the caller, just before its one fork */
-    mproc_hook_fn parent_fork;  /* in the caller, just after it, on failure too */
-    mproc_hook_fn child_fork;   /* once in each worker, before init */
-    uint64_t arena_size;        /* bytes of shared memory for inputs and outputs, at most; it is taken
-                                   only as it is used.  0: twice the machine's memory */
-    int64_t time_limit_ms;      /* for each item or task, unless its call says otherwise; 0: none */
-    int32_t retries;            /* the same: how often one whose worker crashed is begun again, to 254 */
-    uint32_t tasks_per_worker;  /* a worker is replaced after this many items; 0: never */
-    int32_t keep_descriptors;   /* non-zero: workers keep the descriptors they inherit; else all but 0,
-                                   1 and 2 are closed in them.  Standard input is /dev/null always */
-    int32_t nice;               /* added to the workers' nice value */
+    void *arg;                 /* for both */
+    mproc_hook_fn before_fork; /* in the caller, just before its one fork */
+    mproc_hook_fn parent_fork; /* in the caller, just after it, on failure too */
+    mproc_hook_fn child_fork;  /* once in each worker, before init */
+    /* Bytes of shared memory for inputs and outputs, at most; it is taken only as it is used.
+     * 0: twice the machine's memory. */
+    uint64_t arena_size;
+    int64_t time_limit_ms; /* for each item or task, unless its call says otherwise; 0: none */
+    /* The same: how often an item whose worker died is begun again, 254 times at most. */
+    int32_t retries;
+    uint32_t tasks_per_worker; /* a worker is replaced after this many items; 0: never */
+    /* Non-zero: workers keep the descriptors they inherit; else all but 0, 1 and 2 are closed in
+     * them.  Their standard input is /dev/null always. */
+    int32_t keep_descriptors;
+    int32_t nice; /* added to the workers' nice value */
 } mproc_pool_options;
 
 typedef struct mproc_map_options {
     size_t size;
-    size_t chunk_size;     /* items that a worker takes at a time; 0: chosen by the library */
-    size_t ctx_size;       /* non-zero: *ctx, of so many bytes, is copied for this call */
-    int64_t timeout_ms;    /* for the whole call; 0: none.  What runs then is killed */
-    int64_t time_limit_ms; /* for each item; 0: the pool's, -1: none */
-    int32_t retries;       /* 0: the pool's, -1: none */
-    int32_t reserved;      /* 0 */
-    size_t output_max;     /* map_bytes: the longest output; 0: 1 MiB */
-    int32_t *statuses;     /* `count` of them, or NULL: see mproc_pool_map() */
+    size_t chunk_size;      /* items that a worker takes at a time; 0: chosen by the library */
+    size_t ctx_size;        /* non-zero: *ctx, of so many bytes, is copied for this call */
+    int64_t timeout_ms;     /* for the whole call; 0: none.  What runs then is killed */
+    int64_t time_limit_ms;  /* for each item; 0: the pool's, -1: none */
+    int32_t retries;        /* 0: the pool's, -1: none */
+    int32_t reserved;       /* 0 */
+    size_t output_max;      /* map_bytes: the longest output; 0: 1 MiB */
+    int32_t *statuses;      /* `count` of them, or NULL: see mproc_pool_map() */
     mproc_failure *failure; /* or NULL: how the first failing item (the lowest index) failed */
 } mproc_map_options;
 
@@ -91,12 +94,12 @@ typedef struct mproc_submit_options {
 /* ---- life ------------------------------------------------------------------------------------ */
 
 /*
- * Make a pool of `workers` processes, 1 to 4096, or mproc_cpu_count() for 0.  Forks once: a supervisor,
- * which forks the workers, sees them die, replaces them and enforces limits; stdout and stderr are
- * flushed before.  It all ends with the caller's process, even by SIGKILL.
+ * Make a pool of `workers` processes, 1 to 4096, or mproc_cpu_count() for 0.  Forks once: a
+ * supervisor, which forks the workers, sees them die, replaces them and enforces limits; stdout and
+ * stderr are flushed before.  It all ends with the caller's process, even by SIGKILL.
  *
- * Does not wait for the workers.  If none can be started, or `init` fails time after time, the calls
- * that wait for a task return MPROC_EBROKEN, and its mproc_failure says why.
+ * Does not wait for the workers.  If none can be started, or `init` fails time after time, the
+ * calls that wait for a task return MPROC_EBROKEN, and its mproc_failure says why.
  *
  * Returns 0 and the new handle, or -EINVAL, -ENOMEM, -ENOSPC, -EAGAIN, -EMFILE, -ENFILE.
  */
@@ -110,20 +113,20 @@ int32_t mproc_pool_workers(const mproc_pool *pool);
 int mproc_pool_close(mproc_pool *pool);
 
 /*
- * After close or terminate: wait until every task is done and every process has ended.  Blocks up to
- * timeout_ms.  Returns 0, -ETIMEDOUT, or -EINVAL if the pool is neither closed nor terminated.
+ * After close or terminate: wait until every task is done and every process has ended.  Blocks up
+ * to timeout_ms.  Returns 0, -ETIMEDOUT, or -EINVAL if the pool is neither closed nor terminated.
  */
 int mproc_pool_join(mproc_pool *pool, int64_t timeout_ms);
 
-/* Kill the workers and what they started; every open task ends with -ECANCELED.  Does not block: wait
- * for a task, or join, to see it done.  Returns 0. */
+/* Kill the workers and what they started; every open task ends with -ECANCELED.  Does not block:
+ * wait for a task, or join, to see it done.  Returns 0. */
 int mproc_pool_terminate(mproc_pool *pool);
 
 /*
  * New workers with the memory of this moment; forks once.  For a function that was loaded after the
  * pool was made, and for a pool that returned MPROC_EBROKEN.  Waits for the old workers to leave.
- * Returns 0, -EBUSY while tasks are open, MPROC_ECLOSED, or an error of mproc_pool_create(); after one
- * of these last the pool has no workers until another restart succeeds.
+ * Returns 0, -EBUSY while tasks are open, MPROC_ECLOSED, or an error of mproc_pool_create(); after
+ * one of these last the pool has no workers until another restart succeeds.
  */
 int mproc_pool_restart(mproc_pool *pool);
 
@@ -133,40 +136,41 @@ void mproc_pool_destroy(mproc_pool *pool);
 /* ---- map ------------------------------------------------------------------------------------- */
 
 /*
- * Run fn over `count` items of `in_size` bytes at `in`; the result of item i, `out_size` bytes, goes to
- * place i of `out`, whatever order they finish in.  Blocks until all have ended.
+ * Run fn over `count` items of `in_size` bytes at `in`; the result of item i, `out_size` bytes,
+ * goes to place i of `out`, whatever order they finish in.  Blocks until all have ended.
  *
- * - `in` NULL: each item is its own index, as a uint64_t; in_size must be 0 or 8.  `out` may be NULL
- *   with an out_size of 0.  Items and results in memory of mproc_pool_alloc() are used in place; other
- *   memory is copied.
- * - `ctx` reaches fn as it is: it must point to memory that stood when the pool was made, or to memory of
- *   mproc_pool_alloc(); or ctx_size has it copied.
- * - The first failure cancels the items that are not begun; when those that run have ended, the error
- *   of the lowest failing item is returned.  Results of items that were done are in `out`.
+ * - `in` NULL: each item is its own index, as a uint64_t; in_size must be 0 or 8.  `out` may be
+ *   NULL with an out_size of 0.  Items and results in memory of mproc_pool_alloc() are used in
+ *   place; other memory is copied.
+ * - `ctx` reaches fn as it is: it must point to memory that stood when the pool was made, or to
+ *   memory of mproc_pool_alloc(); or ctx_size has it copied.
+ * - The first failure cancels the items that are not begun; when those that run have ended, the
+ *   error of the lowest failing item is returned.  Results of items that were done are in `out`.
  * - With `statuses` every item is run.  statuses[i] becomes 0 or the error of item i, and the call
  *   returns how many failed.  An item may crash or exit, or hang under a
  *   time limit: the others are not touched.
- * - With statuses, a time limit or retries each item is a chunk of its own: what happens to one does
- *   not happen to its neighbours.
+ * - With statuses, a time limit or retries each item is a chunk of its own: what happens to one
+ *   does not happen to its neighbours.
  *
  * Returns 0 (or a count, with statuses), MPROC_ETASK, MPROC_ECRASHED, MPROC_ELIMIT, MPROC_EBROKEN,
- * -ECANCELED (terminated meanwhile), -ETIMEDOUT; or, with nothing begun, -EINVAL, -EOVERFLOW (count x
- * size), -ENOMEM (the arena has no room for it), -ENOSPC (the machine has none), -EAGAIN (65,536 tasks
- * are open), -EBUSY (a restart is under way), MPROC_ECLOSED, MPROC_EFUNC.  A map of 0 items succeeds.
+ * -ECANCELED (terminated meanwhile), -ETIMEDOUT; or, with nothing begun, -EINVAL, -EOVERFLOW (count
+ * x size), -ENOMEM (the arena has no room for it), -ENOSPC (the machine has none), -EAGAIN (65,536
+ * tasks are open), -EBUSY (a restart is under way), MPROC_ECLOSED, MPROC_EFUNC.  A map of 0 items
+ * succeeds.
  */
 int mproc_pool_map(mproc_pool *pool, mproc_map_fn fn, void *ctx, const void *in, size_t in_size,
                    void *out, size_t out_size, size_t count, const mproc_map_options *options);
 
-/* The same with a function that is given a whole chunk of items at once.  The chunk is the unit: its
- * status is that of each of its items, a limit or a retry is for all of it. */
+/* The same with a function that is given a whole chunk of items at once.  The chunk is the unit:
+ * its status is that of each of its items, a limit or a retry is for all of it. */
 int mproc_pool_map_batch(mproc_pool *pool, mproc_batch_fn fn, void *ctx, const void *in,
                          size_t in_size, void *out, size_t out_size, size_t count,
                          const mproc_map_options *options);
 
 /*
- * The same for inputs and outputs of any length, with a task function (task.h).  On success, and with
- * statuses always, *results has the outputs in the order of the inputs; an item that failed has an
- * output of 0 bytes.  chunk_size is not used.
+ * The same for inputs and outputs of any length, with a task function (task.h).  On success, and
+ * with statuses always, *results has the outputs in the order of the inputs; an item that failed
+ * has an output of 0 bytes.  chunk_size is not used.
  */
 int mproc_pool_map_bytes(mproc_pool *pool, mproc_task_fn fn, void *ctx, const struct iovec *inputs,
                          size_t count, mproc_results **results, const mproc_map_options *options);
@@ -179,8 +183,8 @@ int mproc_results_get(const mproc_results *results, size_t index, const void **d
 void mproc_results_free(mproc_results *results);
 
 /*
- * mproc_pool_map() with workers of its own (0: mproc_cpu_count(), never more than items), forked at the
- * call: fn sees all memory that the caller sees, and inputs are not copied at all.  Forks.
+ * mproc_pool_map() with workers of its own (0: mproc_cpu_count(), never more than items), forked at
+ * the call: fn sees all memory that the caller sees, and inputs are not copied at all.  Forks.
  */
 int mproc_map(mproc_map_fn fn, void *ctx, const void *in, size_t in_size, void *out,
               size_t out_size, size_t count, int32_t workers, const mproc_map_options *options);
@@ -188,17 +192,19 @@ int mproc_map(mproc_map_fn fn, void *ctx, const void *in, size_t in_size, void *
 /* ---- single tasks ---------------------------------------------------------------------------- */
 
 /*
- * Hand over one task: fn will be called with a copy of the in_size bytes at `in` (NULL only with 0).
- * For `ctx` see mproc_pool_map().  Does not block.  Returns 0 and the future, or an error of
+ * Hand over one task: fn will be called with a copy of the in_size bytes at `in` (NULL only with
+ * 0; memory of mproc_pool_alloc() is used in place).  For `ctx` see mproc_pool_map().  Does not
+ * block, and a program that never waits loses nothing but time: what has ended is taken in by the
+ * next call.  Returns 0 and the future, or an error of
  * mproc_pool_map() with nothing begun.
  */
 int mproc_pool_submit(mproc_pool *pool, mproc_future **future, mproc_task_fn fn, void *ctx,
                       const void *in, size_t in_size, const mproc_submit_options *options);
 
 /*
- * Submit and wait.  The output is copied to the out_size bytes at `out`, and *length (may be NULL) says
- * how long it is.  Returns 0; -EMSGSIZE if it did not fit (what fits is there, and *length is set); or
- * an error of mproc_pool_submit() or mproc_future_result().
+ * Submit and wait.  The output is copied to the out_size bytes at `out`, and *length (may be NULL)
+ * says how long it is.  Returns 0; -EMSGSIZE if it did not fit (what fits is there, and *length is
+ * set); or an error of mproc_pool_submit() or mproc_future_result().
  */
 int mproc_pool_call(mproc_pool *pool, mproc_task_fn fn, void *ctx, const void *in, size_t in_size,
                     void *out, size_t out_size, size_t *length,
@@ -207,10 +213,11 @@ int mproc_pool_call(mproc_pool *pool, mproc_task_fn fn, void *ctx, const void *i
 /* ---- shared memory --------------------------------------------------------------------------- */
 
 /*
- * Memory that the caller and all workers of the pool share, at the same address in each, aligned to 64
- * bytes and not cleared.  It is good until deallocated or until the pool is destroyed.  Nothing guards
- * it: who writes when is the program's affair.  -ENOMEM: no room in the arena; -ENOSPC: nor in the
- * machine; -EINVAL, from dealloc too if the memory is none of the pool's.  dealloc accepts NULL.
+ * Memory that the caller and all workers of the pool share, at the same address in each, aligned to
+ * 64 bytes and not cleared.  It is good until deallocated or until the pool is destroyed.  Nothing
+ * guards it: who writes when is the program's affair.  -ENOMEM: no room in the arena; -ENOSPC: nor
+ * in the machine; -EINVAL, from dealloc too if the memory is none of the pool's.  dealloc accepts
+ * NULL.
  */
 int mproc_pool_alloc(mproc_pool *pool, size_t size, void **memory);
 int mproc_pool_dealloc(mproc_pool *pool, void *memory);

@@ -39,9 +39,9 @@ typedef struct mproc_spawn_options {
  *
  * The child is a fork: it sees the memory of this moment, as a copy.  stdout and stderr are flushed
  * before the fork and, in the child, after `main`; the child ends with _exit, so that no atexit
- * function of the parent runs in it.  Signal dispositions and the signal mask are the parent's.  Of a
- * parent with more threads the child has only the calling one; what a lock of another thread guarded
- * at that moment stays locked in the child.
+ * function of the parent runs in it.  Signal dispositions and the signal mask are the parent's.  Of
+ * a parent with more threads the child has only the calling one; what a lock of another thread
+ * guarded at that moment stays locked in the child.
  *
  * Does not block.  Returns 0 and the new handle, or -EINVAL (NULL, bad options), -EAGAIN or -ENOMEM
  * (no process or memory to be had), -EMFILE or -ENFILE (no descriptor to be had).
@@ -50,11 +50,11 @@ int mproc_spawn(mproc_process **process, mproc_main_fn main, void *arg,
                 const mproc_spawn_options *options);
 
 /*
- * Wait until the process has ended.  Blocks up to timeout_ms.  *exit_code (may be NULL) becomes what
- * `main` returned or the child gave to exit, 0 to 255, or -N when signal N ended it.
+ * Wait until the process has ended.  Blocks up to timeout_ms.  *exit_code (may be NULL) becomes
+ * what `main` returned or the child gave to exit, 0 to 255, or -N when signal N ended it.
  *
- * Returns 0, -ETIMEDOUT, or MPROC_ELOST when the process has ended but its exit code went to somebody
- * else: a parent that ignores SIGCHLD, or calls wait() for any child.
+ * Returns 0, -ETIMEDOUT, or MPROC_ELOST when the process has ended but its exit code went to
+ * somebody else: a parent that ignores SIGCHLD, or calls wait() for any child.
  */
 int mproc_join(mproc_process *process, int64_t timeout_ms, int32_t *exit_code);
 
@@ -88,15 +88,16 @@ int mproc_process_kill(mproc_process *process);
 
 /*
  * Release the handle.  A process that was not joined runs on; once it has ended, a later call of
- * mproc_spawn() or mproc_process_free() collects it, so that no zombie piles up.  A `daemon` runs on
- * too, and still ends with its parent.
+ * mproc_spawn() or mproc_process_free() collects it, so that no zombie piles up.  A `daemon` runs
+ * on too, and still ends with its parent.
  */
 void mproc_process_free(mproc_process *process);
 
 /*
  * How many processes can usefully run at once: MPROC_WORKERS from the environment if it is a number
- * from 1 to 4096 (ignored in a set-uid program), else the CPUs this process may run on, but not more
- * than the CPU quota of its cgroup (v1 or v2) and each cgroup above it, rounded up.  At least 1.
+ * from 1 to 4096 (ignored in a set-uid program), else the CPUs this process may run on, but not
+ * more than the CPU quota of its cgroup (v1 or v2) and each cgroup above it, rounded up.  At least
+ * 1.
  */
 int32_t mproc_cpu_count(void);
 

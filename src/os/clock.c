@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The monotonic clock and waiting with a deadline.  A timeout becomes a deadline once, at the entry of
- * a public call; below that, only deadlines travel.
+ * The monotonic clock and waiting with a deadline.  A timeout becomes a deadline once, at the entry
+ * of a public call; below that, only deadlines travel.
  */
 #include "os.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where the code of the loaded objects lies, by dl_iterate_phdr (glibc, musl, the BSDs).  Made by the
- * host just before it forks; only the host asks.
+ * Where the code of the loaded objects lies, by dl_iterate_phdr (glibc, musl, the BSDs).  Made by
+ * the host just before it forks; only the host asks.
  */
 #define _GNU_SOURCE
 #include "os.h"

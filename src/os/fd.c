@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Descriptors: errno turned into -errno, EINTR repeated, numbers 0 to 2 kept for the standard streams. */
+/* Descriptors: errno turned into -errno, EINTR repeated, numbers 0 to 2 kept for the standard
+ * streams. */
 #include "os.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Descriptors: pipe2, and close_range of Linux 5.9 by its number, for C libraries that lack its name. */
+/* Descriptors: pipe2, and close_range of Linux 5.9 by its number, for C libraries that lack its
+ * name. */
 #define _GNU_SOURCE
 #include "os.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Descriptors with POSIX alone.  A pipe is marked close-on-exec in a second step: a thread of the host
- * that forks and executes between the two, without the atfork handlers (vfork, posix_spawn), takes it
- * along.  Closing goes through every number up to the limit.
+ * Descriptors with POSIX alone.  A pipe is marked close-on-exec in a second step: a thread of the
+ * host that forks and executes between the two, without the atfork handlers (vfork, posix_spawn),
+ * takes it along.  Closing goes through every number up to the limit.
  */
 #include "os.h"
 

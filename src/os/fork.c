@@ -3,8 +3,8 @@
  * fork with its signal bracket, the guards that keep the library's descriptors out of children that
  * are not the library's, and the one call of kill().  Runs in every process.
  *
- * The guard lock is taken by the atfork handlers around every fork of the process, ours and others',
- * so that a child never sees a half-made list; it is a private lock of each process.
+ * The guard lock is taken by the atfork handlers around every fork of the process, ours and
+ * others', so that a child never sees a half-made list; it is a private lock of each process.
  */
 #include "os.h"
 
@@ -119,7 +119,7 @@ void mp_signals_default(void)
     action.sa_handler = SIG_DFL;
     for (int s = 1; s <= LAST_SIGNAL; s++)
         sigaction(s, &action, NULL); /* fails for SIGKILL, SIGSTOP and the C library's own */
-    action.sa_handler = SIG_IGN;     /* a background group may print to a terminal with tostop set */
+    action.sa_handler = SIG_IGN; /* a background group may print to a terminal with tostop set */
     sigaction(SIGTTOU, &action, NULL);
     sigemptyset(&none);
     pthread_sigmask(SIG_SETMASK, &none, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The memory object as a memfd, sealed against shrinking and growing: a worker's ftruncate would be a
- * SIGBUS in the host.
+ * The memory object as a memfd, sealed against shrinking and growing: a worker's ftruncate would be
+ * a SIGBUS in the host.
  */
 #define _GNU_SOURCE
 #include "os.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * os.h: what the library asks of the kernel, and nothing else does.  Below it stand the only platform
- * conditionals.  Where Linux has a mechanism of its own there are two files, <name>_linux.c and
- * <name>_posix.c, and the build takes one of them (MPROC_POSIX forces the second).
+ * os.h: what the library asks of the kernel, and nothing else does.  Below it stand the only
+ * platform conditionals.  Where Linux has a mechanism of its own there are two files,
+ * <name>_linux.c and <name>_posix.c, and the build takes one of them (MPROC_POSIX forces the
+ * second).
  *
  * Every function returns 0 or a count, or -errno: errno is read here, once, and nowhere above.
  * "Child" after a function says that it may be called between fork and the child's main: it makes
@@ -20,38 +21,41 @@
 
 #include "../list.h"
 
-/* ---- clock.c: time, and waiting with a deadline ------------------------------------------------ */
+/* ---- clock.c: time, and waiting with a deadline ------------------------------------------------
+ */
 
 #define MP_FOREVER INT64_MAX
 
-int64_t mp_now(void);                     /* nanoseconds of the monotonic clock.  Child. */
-int64_t mp_deadline(int64_t timeout_ms);  /* as mp_now(); MP_FOREVER for a negative timeout */
+int64_t mp_now(void);                    /* nanoseconds of the monotonic clock.  Child. */
+int64_t mp_deadline(int64_t timeout_ms); /* as mp_now(); MP_FOREVER for a negative timeout */
 /* poll() until something is ready (its count) or the deadline has passed (0); EINTR is not seen. */
 int mp_poll(struct pollfd *fds, size_t count, int64_t deadline);
 
-/* ---- fd.c, fd_*.c: descriptors ----------------------------------------------------------------- */
+/* ---- fd.c, fd_*.c: descriptors -----------------------------------------------------------------
+ */
 
 /* A pipe: [0] reads, [1] writes; close-on-exec, and never 0 to 2, so that a host that closed its
  * standard streams does not find a pipe of ours there. */
 int mp_pipe(int ends[2]);
 int mp_close(int fd);       /* accepts -1; returns -1: fd = mp_close(fd).  Child. */
 int mp_nonblocking(int fd); /* Child. */
-ssize_t mp_read(int fd, void *to, size_t size); /* one read, EINTR repeated.  Child. */
+ssize_t mp_read(int fd, void *to, size_t size);          /* one read, EINTR repeated.  Child. */
 ssize_t mp_write(int fd, const void *from, size_t size); /* one write, EINTR repeated.  Child. */
-/* Write the one byte that means "look" into a non-blocking pipe.  A full one is not empty, so that is
- * as good, and a reader that is gone needs no bell.  Child. */
+/* Write the one byte that means "look" into a non-blocking pipe.  A full one is not empty, so that
+ * is as good, and a reader that is gone needs no bell.  Child. */
 void mp_ring(int fd);
 /* Close every descriptor from 3 up but those in keep[] (any order, -1 passed over; the array is
  * sorted in place).  Child. */
 void mp_close_others(int *keep, size_t count);
-void mp_stdin_null(void);  /* make descriptor 0 /dev/null.  Child. */
-/* Takes what a call has just returned: a descriptor, or -1 with errno.  The same one or a copy above
- * the standard ones; on failure the given one is closed. */
+void mp_stdin_null(void); /* make descriptor 0 /dev/null.  Child. */
+/* Takes what a call has just returned: a descriptor, or -1 with errno.  The same one or a copy
+ * above the standard ones; on failure the given one is closed. */
 int mp_above_standard(int fd);
 int mp_pipe_cloexec(int ends[2]);         /* a pipe at any number, for mp_pipe() */
 void mp_close_range(int first, int last); /* both included, for mp_close_others().  Child. */
 
-/* ---- memory.c, memory_*.c: anonymous memory that forks share ------------------------------------------- */
+/* ---- memory.c, memory_*.c: anonymous memory that forks share
+ * ------------------------------------------- */
 
 struct memory {
     char *base;
@@ -74,12 +78,13 @@ int mp_memory_discard(const struct memory *memory, size_t offset, size_t length)
 void mp_memory_close(struct memory *memory);
 int mp_memory_object(size_t size); /* an unnamed memory object's descriptor, for mp_memory_open() */
 
-/* ---- fork.c: fork, and who must not inherit what ----------------------------------------------- */
+/* ---- fork.c: fork, and who must not inherit what -----------------------------------------------
+ */
 
 /*
- * Descriptors that no other child of this process may hold, or an end of file would not mean what it
- * says.  An owner opens them and adds the guard under the lock; a pthread_atfork handler closes them
- * in every child that is not its own.  `fds` points into the owner and may hold -1.
+ * Descriptors that no other child of this process may hold, or an end of file would not mean what
+ * it says.  An owner opens them and adds the guard under the lock; a pthread_atfork handler closes
+ * them in every child that is not its own.  `fds` points into the owner and may hold -1.
  */
 struct guard {
     struct list link;
@@ -89,37 +94,40 @@ struct guard {
 
 int mp_guard_lock(void); /* -ENOMEM: the atfork handlers could not be registered */
 void mp_guard_unlock(void);
-void mp_guard_add(struct guard *guard);    /* with the lock held */
-void mp_guard_remove(struct guard *guard); /* with the lock held; accepts one that was never added */
+void mp_guard_add(struct guard *guard); /* with the lock held */
+void mp_guard_remove(
+    struct guard *guard); /* with the lock held; accepts one that was never added */
 
 /* A number that differs between a process and its forks: what a handle remembers its maker by. */
 unsigned mp_epoch(void);
 
 /*
  * fork with every signal blocked from before it until after it in the parent, where the mask is
- * restored on every path.  The child starts with all blocked; *mask is what was in force.  The child
- * keeps the descriptors of `own` (may be NULL) and loses those of all other guards.
+ * restored on every path.  The child starts with all blocked; *mask is what was in force.  The
+ * child keeps the descriptors of `own` (may be NULL) and loses those of all other guards.
  */
 pid_t mp_fork(sigset_t *mask, const struct guard *own);
-void mp_signals_default(void); /* every disposition to SIG_DFL, SIGTTOU ignored; nothing blocked.  Child. */
-void mp_renice(int by);        /* add to the nice value, as far as that is allowed.  Child. */
+void mp_signals_default(
+    void); /* every disposition to SIG_DFL, SIGTTOU ignored; nothing blocked.  Child. */
+void mp_renice(int by); /* add to the nice value, as far as that is allowed.  Child. */
 /* The only caller of kill(): -EINVAL for a pid of 1 or less.  Child. */
 int mp_kill(pid_t pid, bool group, int signal);
 
-/* ---- watch.c, watch_*.c: to watch a child and to signal it, never a stranger with its pid -------- */
+/* ---- watch.c, watch_*.c: to watch a child and to signal it, never a stranger with its pid
+ * -------- */
 
 /*
  * watch[0] is the parent's: readable when the child has ended.  watch[1] is held by the child where
- * there is no pidfd, or -1.  Open before the fork with the guard lock held; then _parent (with the lock
- * held too: it replaces the descriptors) or _child.  On an error _open leaves nothing open.
+ * there is no pidfd, or -1.  Open before the fork with the guard lock held; then _parent (with the
+ * lock held too: it replaces the descriptors) or _child.  On an error _open leaves nothing open.
  */
 int mp_watch_open(int watch[2]);
 /* -ESRCH: it has already ended, and somebody else has its status; watch[0] is readable then. */
 int mp_watch_parent(int watch[2], pid_t pid);
 void mp_watch_child(int watch[2]); /* Child. */
 
-/* Wait until the child has ended and reap it.  0 and its wait status, -ETIMEDOUT, or -ECHILD: it has
- * ended, and somebody else has its status. */
+/* Wait until the child has ended and reap it.  0 and its wait status, -ETIMEDOUT, or -ECHILD: it
+ * has ended, and somebody else has its status. */
 int mp_watch_wait(int watch[2], pid_t pid, int64_t deadline, int *status);
 int mp_watch_signal(int watch[2], pid_t pid, bool group, int signal); /* -ESRCH: it has ended */
 
@@ -128,7 +136,8 @@ int mp_pidfd_open(pid_t pid);
 int mp_pidfd_wait(int fd, int *status); /* does not block: -EAGAIN; -ECHILD as above */
 int mp_pidfd_signal(int fd, int signal);
 
-/* ---- bond_*.c: a child that does not outlive its parent ------------------------------------------ */
+/* ---- bond_*.c: a child that does not outlive its parent
+ * ------------------------------------------ */
 
 enum bond_kind {
     BOND_PROCESS, /* until the parent process ends */
@@ -136,19 +145,21 @@ enum bond_kind {
 };
 
 /*
- * bond[0] is the parent's end, bond[1] the child's; either may be -1.  Open before the fork with the
- * guard lock held; then _parent (with the lock held too) or _child.  After _child the kernel kills the
- * caller when the parent ends; if it is gone already, the caller ends here and now.  A change of user
- * id undoes a BOND_THREAD: call again.  Where it takes a signal (fallback), _child unblocks that, so the
- * mask that the child is to run with is set before.
+ * bond[0] is the parent's end, bond[1] the child's; either may be -1.  Open before the fork with
+ * the guard lock held; then _parent (with the lock held too) or _child.  After _child the kernel
+ * kills the caller when the parent ends; if it is gone already, the caller ends here and now.  A
+ * change of user id undoes a BOND_THREAD: call again.  Where it takes a signal (fallback), _child
+ * unblocks that, so the mask that the child is to run with is set before.
  */
 int mp_bond_open(int bond[2], enum bond_kind kind);
 void mp_bond_parent(int bond[2]);
 void mp_bond_child(int bond[2], enum bond_kind kind, pid_t parent); /* Child. */
 
-void mp_set_name(const char *name); /* what ps shows for this process, where it can be set.  Child. */
+void mp_set_name(
+    const char *name); /* what ps shows for this process, where it can be set.  Child. */
 
-/* ---- code_*.c: which functions a fork of this moment will know ---------------------------------- */
+/* ---- code_*.c: which functions a fork of this moment will know ----------------------------------
+ */
 
 struct code_map; /* where the code of the loaded objects lies at one moment */
 
@@ -158,11 +169,12 @@ int mp_code_map_create(struct code_map **map);
 bool mp_code_map_knows(const struct code_map *map, uintptr_t function);
 void mp_code_map_free(struct code_map *map);
 
-/* ---- cpu_*.c: how many CPUs there are for us ------------------------------------------------------ */
+/* ---- cpu_*.c: how many CPUs there are for us
+ * ------------------------------------------------------ */
 
 int32_t mp_cpu_allowed(void); /* CPUs that this process may run on; at least 1 */
-/* The CPU quota of the process's cgroup and all above it, rounded up; 0: none.  `root` stands before
- * /proc and the mount points: "" but in tests. */
+/* The CPU quota of the process's cgroup and all above it, rounded up; 0: none.  `root` stands
+ * before /proc and the mount points: "" but in tests. */
 int32_t mp_cpu_quota(const char *root);
 
 #endif

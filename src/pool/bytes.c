@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * map over inputs and outputs of any length: a window of single tasks, gathered in the order of the
- * inputs, so that however many items there are the shared memory in use is bounded.  Runs in the host.
+ * inputs, so that however many items there are the shared memory in use is bounded.  Runs in the
+ * host.
  */
 #include "pool.h"
 
@@ -38,17 +39,16 @@ size_t mproc_results_count(const mproc_results *results)
     return results ? results->count : 0;
 }
 
-int mproc_results_get(const mproc_results *results, size_t index, const void **data,
-                      size_t *length)
+int mproc_results_get(const mproc_results *results, size_t index, const void **data, size_t *length)
 {
     static const uint64_t nothing;
 
     if (!results || index >= results->count)
         return -EINVAL;
     if (data)
-        *data = results->pieces[index].length ? (const void *)(results->bytes +
-                                                                results->pieces[index].offset)
-                                              : &nothing;
+        *data = results->pieces[index].length
+                    ? (const void *)(results->bytes + results->pieces[index].offset)
+                    : &nothing;
     if (length)
         *length = results->pieces[index].length;
     return 0;
@@ -115,9 +115,9 @@ struct bytes_call {
     size_t submitted;
     size_t gathered;
     size_t failed;
-    bool closing;           /* nothing more is submitted */
-    int stopped_by;         /* what ended the call early; 0: nothing did */
-    mproc_failure failure;  /* of the first item that failed */
+    bool closing;          /* nothing more is submitted */
+    int stopped_by;        /* what ended the call early; 0: nothing did */
+    mproc_failure failure; /* of the first item that failed */
 };
 
 /* Nothing more is to be begun; with `stop`, what runs is killed. */
@@ -136,9 +136,9 @@ static void fill_window(struct bytes_call *call)
     while (!call->closing && call->submitted < call->count &&
            call->submitted - call->gathered < call->window) {
         const struct iovec *input = &call->inputs[call->submitted];
-        int r = mp_submit(call->pool, &call->futures[call->submitted % call->window], call->fn,
-                          call->ctx, input->iov_base, input->iov_len, call->submitted,
-                          &call->submit);
+        int r =
+            mp_submit(call->pool, &call->futures[call->submitted % call->window], call->fn,
+                      call->ctx, input->iov_base, input->iov_len, call->submitted, &call->submit);
 
         if ((r == -ENOMEM || r == -EAGAIN || r == -ENOSPC) && call->submitted > call->gathered)
             return; /* there will be room when those in flight have ended */
@@ -157,8 +157,7 @@ static void note_failure(struct bytes_call *call, size_t index, const mproc_fail
     if (!failure->error)
         return;
     call->failed++;
-    if (!call->failure.error ||
-        (call->failure.error == -ECANCELED && failure->error != -ECANCELED))
+    if (!call->failure.error || (call->failure.error == -ECANCELED && failure->error != -ECANCELED))
         call->failure = *failure;
 }
 

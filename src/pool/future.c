@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One task as a job of one chunk, and the future that stands for it.  Runs in the host.  What the worker
- * left is copied and checked at the moment the job is seen to have ended; from then on a future reads
- * shared memory only for the bytes of its result.
+ * One task as a job of one chunk, and the future that stands for it.  Runs in the host.  What the
+ * worker left is copied and checked at the moment the job is seen to have ended; from then on a
+ * future reads shared memory only for the bytes of its result.
  */
 #include "pool.h"
 
@@ -86,8 +86,8 @@ int mp_submit(mproc_pool *pool, mproc_future **future, mproc_task_fn fn, void *c
                             .context_size = options->ctx_size,
                             .in = in_size ? in : NULL,
                             .in_size = in_size,
-                            .out_size = options->output_max ? options->output_max
-                                                            : DEFAULT_OUTPUT_MAX,
+                            .out_size =
+                                options->output_max ? options->output_max : DEFAULT_OUTPUT_MAX,
                             .count = 1,
                             .chunk_items = 1,
                             .index = index};
@@ -117,7 +117,8 @@ int mproc_pool_submit(mproc_pool *pool, mproc_future **future, mproc_task_fn fn,
 
     if (!r)
         r = mp_options_copy(&checked, sizeof checked, options);
-    if (!r && (!future || !fn || (in_size && !in) || (checked.ctx_size && !ctx) || checked.reserved))
+    if (!r &&
+        (!future || !fn || (in_size && !in) || (checked.ctx_size && !ctx) || checked.reserved))
         r = -EINVAL;
     return r ? r : mp_submit(pool, future, fn, ctx, in, in_size, 0, &checked);
 }
@@ -312,8 +313,7 @@ void mproc_future_free(mproc_future *future)
 }
 
 int mproc_pool_call(mproc_pool *pool, mproc_task_fn fn, void *ctx, const void *in, size_t in_size,
-                    void *out, size_t out_size, size_t *length,
-                    const mproc_submit_options *options)
+                    void *out, size_t out_size, size_t *length, const mproc_submit_options *options)
 {
     mproc_future *future;
     const void *data;

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The last part of a task's path: the host waits for the bell, looks at what the workers left in shared
- * memory, and sees that a job has ended.  Runs in the host, under the pool's lock but for the sleep.
+ * The last part of a task's path: the host waits for the bell, looks at what the workers left in
+ * shared memory, and sees that a job has ended.  Runs in the host, under the pool's lock but for
+ * the sleep.
  *
- * Of the threads that wait, one sleeps on the bell (the sleeper) and looks for all; the others wait on a
- * condition each.  When the sleeper has what it waited for, it wakes another to take its place.
+ * Of the threads that wait, one sleeps on the bell (the sleeper) and looks for all; the others wait
+ * on a condition each.  When the sleeper has what it waited for, it wakes another to take its
+ * place.
  *
- * What is read from shared memory is copied once, checked against the host's own tables, and then used.
+ * What is read from shared memory is copied once, checked against the host's own tables, and then
+ * used.
  */
 #include "pool.h"
 
@@ -41,8 +44,8 @@ static void job_end(struct job *job)
         mp_generation_shut(&pool->generation);
 }
 
-/* End what must not begin, and what must not go on.  Done at each look at a closing job: a retry makes a
- * chunk wait again. */
+/* End what must not begin, and what must not go on.  Done at each look at a closing job: a retry
+ * makes a chunk wait again. */
 static void close_pass(struct job *job)
 {
     bool stopped = false;
@@ -50,8 +53,8 @@ static void close_pass(struct job *job)
     for (uint64_t i = job->ended_below; i < job->chunks; i++) {
         mp_word_cancel(&job->words[i], job->id);
         if (job->stopping)
-            /* Acquire: pairs with the release of the claim, and hands it on to the supervisor, which
-             * is to find the ticket in the record of the worker. */
+            /* Acquire: pairs with the release of the claim, and hands it on to the supervisor,
+             * which is to find the ticket in the record of the worker. */
             stopped |= mp_word_stop(&job->words[i],
                                     atomic_load_explicit(&job->words[i], memory_order_acquire));
     }
@@ -174,8 +177,8 @@ static void look_at_ready(mproc_pool *pool)
     }
 }
 
-/* After a death: every open job.  If a ticket may be lost, one more for each that still has chunks to
- * be begun; a ticket too many does nothing. */
+/* After a death: every open job.  If a ticket may be lost, one more for each that still has chunks
+ * to be begun; a ticket too many does nothing. */
 static void look_at_all(mproc_pool *pool, bool ticket_lost)
 {
     struct list *link = pool->open.next;
@@ -323,8 +326,8 @@ static int wait_for_bell(mproc_pool *pool, struct waiter *self, int64_t deadline
     if (!pool->generation.alive)
         return MPROC_EBROKEN; /* cannot be: with the generation every job ended */
     pool->sleeper = self;
-    /* Sequentially consistent, before the look: pairs with announce() in worker.c and worker_gone() in
-     * supervisor.c, which first leave what there is to see and then read this or ring. */
+    /* Sequentially consistent, before the look: pairs with announce() in worker.c and worker_gone()
+     * in supervisor.c, which first leave what there is to see and then read this or ring. */
     atomic_store_explicit(host_waits, HOST_WAITS, memory_order_seq_cst);
     mp_backlog_flush(pool);
     if (!look(pool))

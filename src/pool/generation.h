@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * generation.h: one supervisor, its workers and its pipes, as the host holds them.  A pool has one at a
- * time.
+ * generation.h: one supervisor, its workers and its pipes, as the host holds them.  A pool has one
+ * at a time.
  *
  *     ticket pipe   host -> workers       {id} of a job, 8 bytes; end of file: the pool closes
  *     bell pipe     all others -> host    a byte that means "look"; end of file: they are all gone
  *     control pipe  host -> supervisor    a byte that means "look"; end of file: kill all and go
  *
- * The host keeps the reading ends of the ticket and the control pipe, too, so that writing there never
- * raises SIGPIPE.
+ * The host keeps the reading ends of the ticket and the control pipe, too, so that writing there
+ * never raises SIGPIPE.
  */
 #ifndef MP_GENERATION_H
 #define MP_GENERATION_H
@@ -42,8 +42,8 @@ void mp_generation_poke(struct generation *generation); /* make the supervisor l
 void mp_generation_shut(struct generation *generation); /* the workers leave when they are done */
 void mp_generation_kill(struct generation *generation); /* everything ends, now */
 
-/* Sleep until the bell rings (1), its end of file (0), or the deadline (-ETIMEDOUT).  Only one thread
- * at a time.  The bell is empty afterwards, or rings again. */
+/* Sleep until the bell rings (1), its end of file (0), or the deadline (-ETIMEDOUT).  Only one
+ * thread at a time.  The bell is empty afterwards, or rings again. */
 int mp_generation_sleep(struct generation *generation, int64_t deadline);
 /* Its grace is over: kill the supervisor, or at the second time give it up for dead (true). */
 bool mp_generation_grace_over(struct generation *generation);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Many items as one job: scatter, wait, gather in the order of the inputs.  Runs in the host.  Order
- * costs nothing: each result has its place from the start.
+ * Many items as one job: scatter, wait, gather in the order of the inputs.  Runs in the host.
+ * Order costs nothing: each result has its place from the start.
  */
 #include "pool.h"
 
@@ -13,8 +13,8 @@
 
 #include "../options.h"
 
-/* Chunks for each worker where the caller does not choose: enough that a worker which is late holds up
- * the others by a quarter of its share at most, few enough that a chunk is worth its claim. */
+/* Chunks for each worker where the caller does not choose: enough that a worker which is late holds
+ * up the others by a quarter of its share at most, few enough that a chunk is worth its claim. */
 enum { CHUNKS_PER_WORKER = 4 };
 
 /* One call of map. */

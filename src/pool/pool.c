@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The life of a pool: create, close, join, terminate, restart, destroy, and the memory it shares with its
- * workers.  Runs in the host.  In any other process a handle is foreign, and nothing of it is touched
- * but the number that says so.
+ * The life of a pool: create, close, join, terminate, restart, destroy, and the memory it shares
+ * with its workers.  Runs in the host.  In any other process a handle is foreign, and nothing of it
+ * is touched but the number that says so.
  */
 #include "pool.h"
 

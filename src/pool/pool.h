@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pool.h: a pool as the host holds it, in private memory, and the path of a task through the files of
- * this folder:
+ * pool.h: a pool as the host holds it, in private memory, and the path of a task through the files
+ * of this folder:
  *
  *     submit.c       a job gets a slot, memory, chunk words and tickets
  *     worker.c       a worker takes a ticket, claims chunks, runs them, rings
@@ -53,7 +53,7 @@ struct job {
     bool stopping;             /* and what runs is to be killed */
     bool limited;              /* it has a time limit */
     bool ended;
-    int unfinished;            /* why a chunk has not ended, in a job that has: -errno or MPROC_E… */
+    int unfinished; /* why a chunk has not ended, in a job that has: -errno or MPROC_E… */
     void (*on_end)(struct job *job); /* called once, with the lock held; may be NULL */
 };
 
@@ -114,9 +114,9 @@ struct mproc_pool {
     uint32_t slots_committed;
     struct list open;
     struct list backlog;
-    uint64_t ended;          /* jobs, ever */
-    uint32_t limited;        /* open jobs with a limit */
-    int64_t least_limit_ns;  /* of theirs */
+    uint64_t ended;         /* jobs, ever */
+    uint32_t limited;       /* open jobs with a limit */
+    int64_t least_limit_ns; /* of theirs */
 
     struct list waiters;
     struct waiter *sleeper; /* the one who sleeps on the bell, without the lock; NULL: nobody */
@@ -145,8 +145,8 @@ int mp_failure_give(mproc_failure *to, const mproc_failure *from);
 
 /* ---- submit.c -------------------------------------------------------------------------------- */
 
-/* Find room for a job and describe it; what is to be copied is not copied yet.  *job is the caller's
- * memory.  On an error nothing is left behind. */
+/* Find room for a job and describe it; what is to be copied is not copied yet.  *job is the
+ * caller's memory.  On an error nothing is left behind. */
 int mp_job_create(mproc_pool *pool, struct job *job, const struct job_spec *spec);
 /* Copy context and inputs.  Without the lock. */
 void mp_job_fill(struct job *job, const struct job_spec *spec);
@@ -171,8 +171,8 @@ void mp_job_close(struct job *job, bool stop);
  * What is shared is copied once and checked. */
 int mp_job_error(const struct job *job, uint64_t chunk);
 int mp_job_status(const struct job *job, uint64_t chunk, mproc_failure *failure);
-/* Wait until the job has ended.  At the deadline cancel it, kill what runs of it, and -ETIMEDOUT; if
- * that has no effect within a second, the pool is poisoned. */
+/* Wait until the job has ended.  At the deadline cancel it, kill what runs of it, and -ETIMEDOUT;
+ * if that has no effect within a second, the pool is poisoned. */
 int mp_job_wait(struct job *job, int64_t deadline);
 /* Something impossible was read from shared memory: the workers are killed, the pool is broken. */
 void mp_pool_poison(mproc_pool *pool, const char *what);

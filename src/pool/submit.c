@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The first part of a task's path: a job gets a slot, memory, a descriptor, chunk words and tickets.
- * Runs in the host, under the pool's lock but where it copies.  It reads nothing from shared memory.
+ * The first part of a task's path: a job gets a slot, memory, a descriptor, chunk words and
+ * tickets.  Runs in the host, under the pool's lock but where it copies.  It reads nothing from
+ * shared memory.
  */
 #include "pool.h"
 
@@ -29,8 +30,7 @@ static int take_slot(mproc_pool *pool, uint32_t *slot)
         if (more > SLOTS_PER_COMMIT)
             more = SLOTS_PER_COMMIT;
         r = mp_memory_commit(&pool->region.memory,
-                             pool->region.jobs_offset +
-                                 pool->slots_used * sizeof(struct job_shm),
+                             pool->region.jobs_offset + pool->slots_used * sizeof(struct job_shm),
                              more * sizeof(struct job_shm));
         if (r)
             return r;
@@ -86,7 +86,7 @@ static bool add_part(size_t *total, uint64_t a, uint64_t b)
 struct plan {
     bool copy_in;
     bool copy_out;
-    size_t in;       /* offsets in the block */
+    size_t in; /* offsets in the block */
     size_t out;
     size_t outcomes;
     size_t size;
@@ -186,7 +186,8 @@ static void describe(const struct job *job, const struct job_spec *spec)
 
     if (spec->context_size)
         context = mp_block_address(&job->pool->heap, job->block);
-    /* Relaxed: a worker that slept may read these three now; what it makes of them is only a guess. */
+    /* Relaxed: a worker that slept may read these three now; what it makes of them is only a guess.
+     */
     atomic_store_explicit(&shared->words, offset_of(job, job->words), memory_order_relaxed);
     atomic_store_explicit(&shared->chunks, job->chunks, memory_order_relaxed);
     atomic_store_explicit(&shared->limit_ns, spec->limit_ns, memory_order_relaxed);
@@ -364,8 +365,8 @@ void mp_backlog_flush(mproc_pool *pool)
     if (list_is_empty(&pool->backlog) || !pool->sleeper)
         return;
     /* A thread sleeps, or is about to: whoever takes a ticket from the full pipe is to wake it.
-     * Sequentially consistent, and the pipe tried once more after it: if it is full still, each ticket
-     * in it will be read by a worker that sees this. */
+     * Sequentially consistent, and the pipe tried once more after it: if it is full still, each
+     * ticket in it will be read by a worker that sees this. */
     atomic_store_explicit(&mp_region_pool(&pool->region)->host_waits, HOST_HAS_BACKLOG,
                           memory_order_seq_cst);
     flush_once(pool);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The supervisor: forks the workers, reaps them, mends what a dead one left, replaces it, enforces
- * deadlines, and ends everything when the host is gone.  It has a process of its own with one thread and
- * the memory of the moment the pool was made; it runs no user code but in the workers it forks, and
- * allocates nothing.  It never touches a result, and trusts nothing that a worker can write.
+ * deadlines, and ends everything when the host is gone.  It has a process of its own with one
+ * thread and the memory of the moment the pool was made; it runs no user code but in the workers it
+ * forks, and allocates nothing.  It never touches a result, and trusts nothing that a worker can
+ * write.
  */
 #include "supervisor.h"
 
@@ -135,8 +136,8 @@ static _Noreturn void give_up(struct supervisor *sup, enum broken_reason reason,
 }
 
 /* Tell the host of a death, after what it left was mended: the counts, and then the bell, whatever
- * host_waits says, because nobody else tells.  Sequentially consistent: the host says that it waits and
- * then looks at the counts. */
+ * host_waits says, because nobody else tells.  Sequentially consistent: the host says that it waits
+ * and then looks at the counts. */
 static void announce_death(const struct supervisor *sup, bool ticket_may_be_lost)
 {
     struct pool_shm *pool = mp_region_pool(sup->region);
@@ -147,8 +148,8 @@ static void announce_death(const struct supervisor *sup, bool ticket_may_be_lost
     ring(sup);
 }
 
-/* A worker could not be started, or died before it was up: try again, but not at once.  Nobody takes
- * up the ticket in its record meanwhile, so the host is told that it may be lost. */
+/* A worker could not be started, or died before it was up: try again, but not at once.  Nobody
+ * takes up the ticket in its record meanwhile, so the host is told that it may be lost. */
 static void start_failed(struct supervisor *sup, uint32_t number, enum broken_reason reason,
                          int value)
 {
@@ -215,8 +216,8 @@ static const struct job_shm *job_of(const struct supervisor *sup, uint32_t numbe
                                     chunk_word **words, uint64_t *chunks)
 {
     /* Acquire: pairs with the worker's release, by which what it saw of the job is seen here. */
-    uint64_t ticket = atomic_load_explicit(&mp_region_worker(sup->region, number)->ticket,
-                                           memory_order_acquire);
+    uint64_t ticket =
+        atomic_load_explicit(&mp_region_worker(sup->region, number)->ticket, memory_order_acquire);
     const struct job_shm *job;
 
     if (!ticket || mp_job_slot((uint32_t)ticket) >= MP_SLOTS)
@@ -327,15 +328,15 @@ static void kill_stopping(const struct supervisor *sup)
     }
 }
 
-/* When the claim that the worker noted is over its limit, decide between "ended in time" and "killed",
- * and in the latter case kill.  Returns when to look again. */
+/* When the claim that the worker noted is over its limit, decide between "ended in time" and
+ * "killed", and in the latter case kill.  Returns when to look again. */
 static int64_t expire(struct supervisor *sup, uint32_t number)
 {
     struct worker_shm *record = mp_region_worker(sup->region, number);
     struct seat *seat = &sup->seats[number];
-    /* Acquire, each: note_limit() in worker.c stores deadline 0, claim, deadline.  If the deadline is
-     * still the same after the word was loaded, the word was that of the claim whose time is up; and the
-     * CAS is from the value loaded, so a claim that begins only now is not hit. */
+    /* Acquire, each: note_limit() in worker.c stores deadline 0, claim, deadline.  If the deadline
+     * is still the same after the word was loaded, the word was that of the claim whose time is up;
+     * and the CAS is from the value loaded, so a claim that begins only now is not hit. */
     int64_t deadline = atomic_load_explicit(&record->deadline, memory_order_acquire);
     uint64_t claim = atomic_load_explicit(&record->claim, memory_order_acquire);
     chunk_word *word = mp_region_word(sup->region, claim);
@@ -355,12 +356,12 @@ static int64_t expire(struct supervisor *sup, uint32_t number)
     return MP_FOREVER;
 }
 
-/* Enforce limits; when to look again.  A chunk that begins after this look ends its time no sooner than
- * the least limit from now, so looking then is never too late. */
+/* Enforce limits; when to look again.  A chunk that begins after this look ends its time no sooner
+ * than the least limit from now, so looking then is never too late. */
 static int64_t expire_all(struct supervisor *sup)
 {
-    int64_t least = atomic_load_explicit(&mp_region_pool(sup->region)->least_limit_ns,
-                                         memory_order_acquire);
+    int64_t least =
+        atomic_load_explicit(&mp_region_pool(sup->region)->least_limit_ns, memory_order_acquire);
     int64_t next = MP_FOREVER;
 
     if (least <= 0)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The worker: reads tickets, claims chunks, runs the user's functions, tells the host when the last
- * chunk of a job has ended.  Runs in a worker process, which it never creates or ends.  It may die at
- * any instruction: what it leaves is its record (the ticket) and at most one chunk word that says
- * RUNNING, and the supervisor and its replacement go on from there.
+ * chunk of a job has ended.  Runs in a worker process, which it never creates or ends.  It may die
+ * at any instruction: what it leaves is its record (the ticket) and at most one chunk word that
+ * says RUNNING, and the supervisor and its replacement go on from there.
  */
 #include "worker.h"
 
@@ -130,7 +130,8 @@ static enum chunk_state run_task(struct worker *worker, const struct holding *he
     return CHUNK_DONE;
 }
 
-/* The items of a chunk just claimed.  False: the descriptor is nonsense (somebody scribbled on it). */
+/* The items of a chunk just claimed.  False: the descriptor is nonsense (somebody scribbled on it).
+ */
 static bool find_items(const struct region *region, struct holding *held)
 {
     const struct job_shm *job = held->job;
@@ -181,15 +182,15 @@ static void announce(struct worker *worker, uint32_t slot)
 {
     _Atomic uint64_t *ready = mp_region_ready(worker->region);
 
-    /* Sequentially consistent, both: the host says that it waits and then looks at the ready bits; here
-     * the bit is set and then the word is read.  One of the two sees the other's. */
+    /* Sequentially consistent, both: the host says that it waits and then looks at the ready bits;
+     * here the bit is set and then the word is read.  One of the two sees the other's. */
     atomic_fetch_or_explicit(&ready[slot / 64], (uint64_t)1 << slot % 64, memory_order_seq_cst);
     if (atomic_load_explicit(&pool_of(worker)->host_waits, memory_order_seq_cst) != HOST_AWAKE)
         mp_ring(worker->bell);
 }
 
-/* After the pass: is every chunk of the job terminal?  If one is not, its holder will see it, or its
- * holder's death will make the host look. */
+/* After the pass: is every chunk of the job terminal?  If one is not, its holder will see it, or
+ * its holder's death will make the host look. */
 static void look_back(struct worker *worker, uint32_t id)
 {
     struct job_shm *job = mp_region_job(worker->region, mp_job_slot(id));
@@ -207,19 +208,18 @@ static void look_back(struct worker *worker, uint32_t id)
     announce(worker, mp_job_slot(id));
 }
 
-/* Where a limit is in force, note which word is about to be claimed and until when: before the claim,
- * so that there is no chunk that hangs and is not watched. */
+/* Where a limit is in force, note which word is about to be claimed and until when: before the
+ * claim, so that there is no chunk that hangs and is not watched. */
 static void note_limit(struct worker *worker, const chunk_word *word, int64_t limit)
 {
     struct worker_shm *self = mp_region_worker(worker->region, worker->number);
 
-    /* The supervisor reads deadline, claim, deadline.  Release for each of the later two: a deadline
-     * that it sees belongs to the claim that it sees, or it sees the deadline change. */
+    /* The supervisor reads deadline, claim, deadline.  Release for each of the later two: a
+     * deadline that it sees belongs to the claim that it sees, or it sees the deadline change. */
     atomic_store_explicit(&self->deadline, 0, memory_order_relaxed);
     if (limit <= 0)
         return;
-    atomic_store_explicit(&self->claim,
-                          (uintptr_t)word - (uintptr_t)worker->region->memory.base,
+    atomic_store_explicit(&self->claim, (uintptr_t)word - (uintptr_t)worker->region->memory.base,
                           memory_order_release);
     atomic_store_explicit(&self->deadline, mp_now() + limit, memory_order_release);
 }
@@ -251,8 +251,8 @@ static enum service try_chunk(struct worker *worker, const struct job_shm *job, 
     note_limit(worker, word, limit);
     if (!mp_word_claim(word, id, worker->number, &held.claimed))
         return SERVED;
-    /* From here the job stands still.  If the slot was reused since the descriptor was looked at, and
-     * the tag has come round, this is a chunk of another job, with a limit of its own. */
+    /* From here the job stands still.  If the slot was reused since the descriptor was looked at,
+     * and the tag has come round, this is a chunk of another job, with a limit of its own. */
     if (atomic_load_explicit(&job->limit_ns, memory_order_relaxed) != limit)
         note_limit(worker, word, atomic_load_explicit(&job->limit_ns, memory_order_relaxed));
     ended = run_chunk(worker, &held);
@@ -303,10 +303,11 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
         *end = got == 0 ? WORKER_LEFT : WORKER_CUT_OFF;
         return false;
     }
-    /* A death before this loses the ticket: the supervisor finds none in the record, and says so. */
+    /* A death before this loses the ticket: the supervisor finds none in the record, and says so.
+     */
     atomic_store_explicit(&self->ticket, *ticket, memory_order_release);
-    /* Sequentially consistent: the host says that it has a backlog, then tries the pipe once more and
-     * finds it full; so this ticket was read after that, and sees it. */
+    /* Sequentially consistent: the host says that it has a backlog, then tries the pipe once more
+     * and finds it full; so this ticket was read after that, and sees it. */
     if (atomic_load_explicit(&pool_of(worker)->host_waits, memory_order_seq_cst) ==
         HOST_HAS_BACKLOG)
         mp_ring(worker->bell);
@@ -316,7 +317,8 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
 enum worker_end mp_worker_run(struct worker *worker)
 {
     struct worker_shm *self = mp_region_worker(worker->region, worker->number);
-    /* What a predecessor left; relaxed: this process was forked after the predecessor was reaped. */
+    /* What a predecessor left; relaxed: this process was forked after the predecessor was reaped.
+     */
     uint64_t ticket = atomic_load_explicit(&self->ticket, memory_order_relaxed);
     enum worker_end end;
 
@@ -327,7 +329,7 @@ enum worker_end mp_worker_run(struct worker *worker)
         case SERVICE_DOOMED:
             return WORKER_DOOMED;
         case SERVICE_RETIRED:
-            return WORKER_RETIRED; /* with the ticket noted: its replacement looks whether all is done */
+            return WORKER_RETIRED; /* with the ticket noted, for its replacement to look back */
         case SERVED:
             break;
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A good-fit allocator: free blocks stand in bins by the logarithm of their size, neighbours are merged
- * at once.  Runs in the host alone, on private memory; of the shared memory it touches nothing but, by
- * way of the os layer, which pages are there.
+ * A good-fit allocator: free blocks stand in bins by the logarithm of their size, neighbours are
+ * merged at once.  Runs in the host alone, on private memory; of the shared memory it touches
+ * nothing but, by way of the os layer, which pages are there.
  */
 #include "arena.h"
 
@@ -97,8 +97,8 @@ int mp_arena_init(struct arena *arena, const struct memory *memory, size_t base,
         free(committed);
         return -ENOMEM;
     }
-    *arena = (struct arena){
-        .memory = memory, .base = base, .size = all->size, .committed = committed};
+    *arena =
+        (struct arena){.memory = memory, .base = base, .size = all->size, .committed = committed};
     list_init(&arena->blocks);
     for (unsigned bin = 0; bin < ARENA_BINS; bin++)
         list_init(&arena->bins[bin]);
@@ -121,8 +121,8 @@ void mp_arena_finish(struct arena *arena)
     *arena = (struct arena){0};
 }
 
-/* Cut what is beyond `size` off a block and free it.  Without memory the block stays whole.  Which of
- * its pages are there is not known; the lower ones are taken to be. */
+/* Cut what is beyond `size` off a block and free it.  Without memory the block stays whole.  Which
+ * of its pages are there is not known; the lower ones are taken to be. */
 static void split(struct arena *arena, struct block *block, size_t size)
 {
     struct block *rest;
@@ -207,8 +207,8 @@ static bool discard(struct arena *arena, const struct block *block)
     size_t first = (start + GRANULE - 1) / GRANULE;
     size_t end = (start + block->size) / GRANULE;
 
-    if (first >= end || mp_memory_discard(arena->memory, arena->base + first * GRANULE,
-                                          (end - first) * GRANULE))
+    if (first >= end ||
+        mp_memory_discard(arena->memory, arena->base + first * GRANULE, (end - first) * GRANULE))
         return false;
     for (; first < end; first++)
         set_committed(arena, first, false);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * arena.h: an allocator over a range of shared memory, with all its bookkeeping in the private memory
- * of the host, the only process that allocates.  Nothing that a worker writes can mislead it.
+ * arena.h: an allocator over a range of shared memory, with all its bookkeeping in the private
+ * memory of the host, the only process that allocates.  Nothing that a worker writes can mislead
+ * it.
  *
  * Not thread-safe: the pool's lock guards it.
  */
@@ -16,11 +17,11 @@ struct arena {
     const struct memory *memory;
     size_t base; /* of the range, from the start of the mapping */
     size_t size;
-    struct list blocks;            /* all, by address */
-    struct list bins[ARENA_BINS];  /* the free ones; bin b holds sizes from 64 << b up */
-    uint64_t filled;               /* bit b: bin b is not empty */
-    unsigned char *committed;      /* a bit for each granule */
-    size_t warm;                   /* bytes of free blocks that still have their pages, about */
+    struct list blocks;           /* all, by address */
+    struct list bins[ARENA_BINS]; /* the free ones; bin b holds sizes from 64 << b up */
+    uint64_t filled;              /* bit b: bin b is not empty */
+    unsigned char *committed;     /* a bit for each granule */
+    size_t warm;                  /* bytes of free blocks that still have their pages, about */
 };
 
 /* A range of the arena: what mp_arena_alloc() gives, and the owner gives back. */
@@ -40,8 +41,8 @@ void mp_arena_finish(struct arena *arena); /* frees the bookkeeping of every blo
 int mp_arena_alloc(struct arena *arena, size_t size, struct block **block);
 /* Make the first `length` bytes of a block real, so that writing them cannot fail; -ENOSPC. */
 int mp_arena_commit(struct arena *arena, const struct block *block, size_t length);
-/* `touched`: how many of its bytes were written, about.  Accepts NULL.  Pages stay warm up to a limit
- * and go back to the system beyond it. */
+/* `touched`: how many of its bytes were written, about.  Accepts NULL.  Pages stay warm up to a
+ * limit and go back to the system beyond it. */
 void mp_arena_free(struct arena *arena, struct block *block, size_t touched);
 
 void *mp_block_address(const struct arena *arena, const struct block *block);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * records.h: what lies in the shared memory of a pool.  Types only.  Everything here can be written by
- * any worker that has gone wrong: the host copies what it reads once, checks it against its own tables,
- * and then uses it.
+ * records.h: what lies in the shared memory of a pool.  Types only.  Everything here can be written
+ * by any worker that has gone wrong: the host copies what it reads once, checks it against its own
+ * tables, and then uses it.
  *
- * Offsets count from the start of the mapping.  The four addresses of a job are those of the program
- * (code, context, inputs and outputs may lie in memory that the workers have from the fork); the host
- * writes them and never reads them back.
+ * Offsets count from the start of the mapping.  The four addresses of a job are those of the
+ * program (code, context, inputs and outputs may lie in memory that the workers have from the
+ * fork); the host writes them and never reads them back.
  */
 #ifndef MP_RECORDS_H
 #define MP_RECORDS_H
@@ -54,9 +54,9 @@ enum job_kind { JOB_MAP, JOB_BATCH, JOB_TASK };
 
 /*
  * The descriptor of the job in a slot.
- * Who writes: the host, only while no chunk of the slot is open.  Safe: a worker reads the first three
- * without holding a chunk, as a guess (relaxed; checked against the bounds of the words' memory, and
- * confirmed by the claim), the rest only while it holds one.
+ * Who writes: the host, only while no chunk of the slot is open.  Safe: a worker reads the first
+ * three without holding a chunk, as a guess (relaxed; checked against the bounds of the words'
+ * memory, and confirmed by the claim), the rest only while it holds one.
  */
 struct job_shm {
     _Alignas(CACHE_LINE) _Atomic uint64_t words; /* offset of the first chunk word */
@@ -81,11 +81,12 @@ struct job_shm {
 
 /*
  * What a worker leaves for the supervisor and for its replacement.
- * Who writes: the worker with this number; the supervisor zeroes `up` and `left` while there is none.
+ * Who writes: the worker with this number; the supervisor zeroes `up` and `left` while there is
+ * none.
  */
 struct worker_shm {
-    /* The id of the job whose ticket it holds; 0: none.  Not zeroed at a death: the replacement takes
-     * it up. */
+    /* The id of the job whose ticket it holds; 0: none.  Not zeroed at a death: the replacement
+     * takes it up. */
     _Alignas(2 * CACHE_LINE) _Atomic uint64_t ticket;
     /* Where a limit is in force: the offset of the word it is about to claim, then until when.  The
      * worker stores deadline 0, claim, deadline; the supervisor reads deadline, claim, deadline. */
@@ -93,7 +94,7 @@ struct worker_shm {
     _Atomic int64_t deadline; /* mp_now(); 0: none */
     _Atomic uint64_t item;    /* the item it is running, for the report of a crash */
     _Atomic uint32_t up;      /* its init function has returned */
-    _Atomic uint32_t left;    /* it read the end of file: the pool closes, no replacement is wanted */
+    _Atomic uint32_t left; /* it read the end of file: the pool closes, no replacement is wanted */
 };
 
 /* Why the supervisor gave up. */
@@ -102,7 +103,7 @@ enum broken_reason { BROKEN_NOT, BROKEN_FORK, BROKEN_INIT, BROKEN_START };
 /* The pool's own words: those of the host on one line, those of the supervisor on another. */
 struct pool_shm {
     _Alignas(CACHE_LINE) _Atomic uint32_t host_waits;
-    _Atomic int64_t least_limit_ns; /* of all open jobs; 0: no limit is in force */
+    _Atomic int64_t least_limit_ns;               /* of all open jobs; 0: no limit is in force */
     _Alignas(CACHE_LINE) _Atomic uint64_t deaths; /* counted after what the dead left was mended */
     _Atomic uint64_t lost; /* of these, those that may have taken a ticket with them */
     _Atomic uint32_t broken_reason;

@@ -10,7 +10,7 @@ enum {
     REGION_PAGE = 65536 /* words and heap begin on a boundary of this: no page size is larger */
 };
 
-#define LEAST_HEAP ((size_t)1 << 20)
+#define LEAST_HEAP  ((size_t)1 << 20)
 #define LEAST_WORDS ((size_t)1 << 16)
 
 static size_t round_up(size_t size, size_t unit)
@@ -101,7 +101,8 @@ chunk_word *mp_region_word(const struct region *region, uint64_t offset)
 
     /* The word inside a job lies in the table of jobs, all others in the memory of words. */
     if (offset >= region->jobs_offset && offset < region->words_offset) {
-        if ((offset - region->jobs_offset) % sizeof(struct job_shm) != offsetof(struct job_shm, word) ||
+        if ((offset - region->jobs_offset) % sizeof(struct job_shm) !=
+                offsetof(struct job_shm, word) ||
             offset >= region->jobs_offset + MP_SLOTS * sizeof(struct job_shm))
             return NULL;
     } else if (offset < region->words_offset || offset >= end || offset % sizeof(chunk_word)) {
@@ -110,7 +111,8 @@ chunk_word *mp_region_word(const struct region *region, uint64_t offset)
     return (chunk_word *)(void *)(region->memory.base + offset);
 }
 
-chunk_word *mp_region_words(const struct region *region, const struct job_shm *job, uint64_t *chunks)
+chunk_word *mp_region_words(const struct region *region, const struct job_shm *job,
+                            uint64_t *chunks)
 {
     /* Relaxed: a guess, for all who hold no chunk of the job; see struct job_shm. */
     uint64_t offset = atomic_load_explicit(&job->words, memory_order_relaxed);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * region.h: the one mapping of a pool and what lies where in it.  Made by the host before the fork;
- * supervisor and workers have the same mapping at the same address, and this struct as a private copy.
+ * supervisor and workers have the same mapping at the same address, and this struct as a private
+ * copy.
  *
  *     pool | workers | ready bits | jobs | words | heap
  *
@@ -25,7 +26,8 @@ struct region {
     size_t heap_size;
 };
 
-/* heap_size 0: as much address space as seems good for this machine; else -ENOMEM if it cannot be. */
+/* heap_size 0: as much address space as seems good for this machine; else -ENOMEM if it cannot be.
+ */
 int mp_region_open(struct region *region, uint32_t workers, uint64_t heap_size);
 void mp_region_close(struct region *region);
 
@@ -39,7 +41,8 @@ _Atomic uint64_t *mp_region_ready(const struct region *region);
 
 /* The chunk words of a job as its descriptor tells them at this moment, or NULL when that cannot be
  * true; for who holds none of its chunks the answer may be that of another job. */
-chunk_word *mp_region_words(const struct region *region, const struct job_shm *job, uint64_t *chunks);
+chunk_word *mp_region_words(const struct region *region, const struct job_shm *job,
+                            uint64_t *chunks);
 /* The word at an offset that came from shared memory, or NULL. */
 chunk_word *mp_region_word(const struct region *region, uint64_t offset);
 /* The outcome of a chunk, for who holds that chunk or buries its holder; NULL: the descriptor is

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The transitions of a chunk word.  Runs in the host, the workers and the supervisor, on shared memory;
- * decides nothing but by one compare-and-swap each, so that of two that want to change a word one wins.
+ * The transitions of a chunk word.  Runs in the host, the workers and the supervisor, on shared
+ * memory; decides nothing but by one compare-and-swap each, so that of two that want to change a
+ * word one wins.
  */
 #include "word.h"
 
@@ -59,8 +60,8 @@ bool mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *cla
     if (view.id != id || view.state != CHUNK_WAITING || view.attempts == WORD_ATTEMPTS_MAX)
         return false;
     *claimed = word_of(id, worker, view.attempts + 1U, CHUNK_RUNNING);
-    /* Acquire: pairs with the release of mp_word_publish(), or of mp_word_bury() for a retry.  Release:
-     * who sees the claim sees the ticket and the limit that were noted before it. */
+    /* Acquire: pairs with the release of mp_word_publish(), or of mp_word_bury() for a retry.
+     * Release: who sees the claim sees the ticket and the limit that were noted before it. */
     return atomic_compare_exchange_strong_explicit(word, &seen, *claimed, memory_order_acq_rel,
                                                    memory_order_relaxed);
 }
@@ -70,9 +71,9 @@ bool mp_word_finish(chunk_word *word, uint64_t claimed, enum chunk_state ended)
     struct chunk_view view = mp_word_view(claimed);
     uint64_t next = word_of(view.id, 0, view.attempts, ended);
 
-    /* Release: the results are seen by who loads the word with acquire.  Sequentially consistent, with
-     * the look back that follows it: of two workers that end the last two chunks at once, at least one
-     * sees both ended. */
+    /* Release: the results are seen by who loads the word with acquire.  Sequentially consistent,
+     * with the look back that follows it: of two workers that end the last two chunks at once, at
+     * least one sees both ended. */
     return atomic_compare_exchange_strong_explicit(word, &claimed, next, memory_order_seq_cst,
                                                    memory_order_relaxed);
 }
@@ -117,7 +118,7 @@ enum chunk_state mp_word_bury(chunk_word *word, unsigned worker, unsigned retrie
             next = expired ? CHUNK_TIMED_OUT : CHUNK_STOPPED;
         else if (view.state == CHUNK_RUNNING)
             next = view.attempts <= retries && view.attempts < WORD_ATTEMPTS_MAX ? CHUNK_WAITING
-                                                                                : CHUNK_CRASHED;
+                                                                                 : CHUNK_CRASHED;
         else
             return CHUNK_NONE;
         if (next != CHUNK_WAITING)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * word.h: the chunk word, the one place where the truth about a chunk stands, and every transition of
- * it.  A word lies in shared memory; host, workers and supervisor change it by the functions below and
- * in no other way.
+ * word.h: the chunk word, the one place where the truth about a chunk stands, and every transition
+ * of it.  A word lies in shared memory; host, workers and supervisor change it by the functions
+ * below and in no other way.
  *
  *     bits 63..32  id        {slot, tag} of the job; the tag changes each time the slot is reused
  *     bits 31..16  worker    who runs the chunk; 0 unless RUNNING or STOPPING
@@ -10,14 +10,14 @@
  *     bits  7..0   state
  *
  *     WAITING -> RUNNING -> DONE | FAILED       the worker
- *                RUNNING -> CRASHED | WAITING   the supervisor, when the worker is dead (WAITING: a retry)
- *                RUNNING -> STOPPING            the supervisor at a deadline, the host at a cancel
- *                STOPPING -> TIMED_OUT | STOPPED   the supervisor, when the worker is dead
+ *                RUNNING -> CRASHED | WAITING   the supervisor, when the worker is dead (WAITING: a
+ *                retry) RUNNING -> STOPPING            the supervisor at a deadline, the host at a
+ *                cancel STOPPING -> TIMED_OUT | STOPPED   the supervisor, when the worker is dead
  *     WAITING -> CANCELLED                      the host
  *
- * Words lie in memory that never holds anything but words, and the id names the slot.  So a claim that
- * succeeds proves that the word belongs to the present job of that slot, whatever a worker that slept
- * believed before; and from then on the job stands still until the word is terminal.
+ * Words lie in memory that never holds anything but words, and the id names the slot.  So a claim
+ * that succeeds proves that the word belongs to the present job of that slot, whatever a worker
+ * that slept believed before; and from then on the job stands still until the word is terminal.
  */
 #ifndef MP_WORD_H
 #define MP_WORD_H
@@ -72,8 +72,9 @@ bool mp_word_stop(chunk_word *word, uint64_t seen);
 /* Host: WAITING of job `id` becomes CANCELLED. */
 bool mp_word_cancel(chunk_word *word, uint32_t id);
 /* Supervisor, when worker `worker` is dead and reaped: end what it left in this word, or make it
- * WAITING again while fewer than 1 + retries attempts were made.  The state that the word has now, or
- * CHUNK_NONE if it was not this worker's.  Before the word becomes terminal, `outcome` is called. */
+ * WAITING again while fewer than 1 + retries attempts were made.  The state that the word has now,
+ * or CHUNK_NONE if it was not this worker's.  Before the word becomes terminal, `outcome` is
+ * called. */
 enum chunk_state mp_word_bury(chunk_word *word, unsigned worker, unsigned retries, bool expired,
                               void (*outcome)(void *arg), void *arg);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The crew as threads of the host, in place of src/pool/crew.c, so that a race detector sees both sides
- * of every word of shared memory.  Nobody can be killed here: a worker that is to be stopped ends its
- * task, finds that its chunk was taken from it, and is then buried and replaced by itself.
+ * The crew as threads of the host, in place of src/pool/crew.c, so that a race detector sees both
+ * sides of every word of shared memory.  Nobody can be killed here: a worker that is to be stopped
+ * ends its task, finds that its chunk was taken from it, and is then buried and replaced by itself.
  */
 #include "pool/generation.h"
 
