@@ -61,7 +61,6 @@ int mp_generation_start(struct generation *generation, const struct region *regi
                         const mproc_pool_options *options)
 {
     struct supervisor sup = {.region = region, .options = options, .reaper = {-1, -1}};
-    struct pool_shm *pool = mp_region_pool(region);
     int r;
 
     *generation = GENERATION_NONE;
@@ -72,10 +71,8 @@ int mp_generation_start(struct generation *generation, const struct region *regi
     for (uint32_t i = 0; i < region->workers; i++) {
         sup.seats[i].bond[0] = -1;
         sup.seats[i].bond[1] = -1;
-        /* Relaxed, here and below: whoever else looks is forked afterwards. */
-        atomic_store_explicit(&mp_region_worker(region, i)->ticket, 0, memory_order_relaxed);
     }
-    atomic_store_explicit(&pool->broken_reason, BROKEN_NOT, memory_order_relaxed);
+    mp_region_reset(region);
     r = mp_code_map_create(&generation->code);
     if (r)
         goto free_seats;

@@ -291,6 +291,8 @@ static int renew(mproc_pool *pool)
         r = mp_generation_start(&pool->generation, &pool->region, &pool->options);
     if (r)
         return r;
+    pool->deaths_seen = 0;
+    pool->lost_seen = 0;
     pool->poisoned = false;
     pool->why_broken[0] = '\0';
     return 0;

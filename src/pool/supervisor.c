@@ -113,11 +113,18 @@ static bool any_worker_up(const struct supervisor *sup)
     return false;
 }
 
+/* A worker and what its task started; by its own number, too, should the task have left the group. */
+static void kill_worker(pid_t pid)
+{
+    mp_kill(pid, true, SIGKILL);
+    mp_kill(pid, false, SIGKILL);
+}
+
 static _Noreturn void kill_all(struct supervisor *sup)
 {
     for (uint32_t i = 0; i < sup->region->workers; i++)
         if (sup->seats[i].pid > 0)
-            mp_kill(sup->seats[i].pid, true, SIGKILL);
+            kill_worker(sup->seats[i].pid);
     for (uint32_t i = 0; i < sup->region->workers; i++)
         if (sup->seats[i].pid > 0)
             while (waitpid(sup->seats[i].pid, NULL, 0) < 0 && errno == EINTR)
@@ -323,7 +330,7 @@ static void kill_stopping(const struct supervisor *sup)
                 mp_word_view(atomic_load_explicit(&words[k], memory_order_acquire));
 
             if (view.state == CHUNK_STOPPING && view.worker == i)
-                mp_kill(sup->seats[i].pid, true, SIGKILL);
+                kill_worker(sup->seats[i].pid);
         }
     }
 }
@@ -352,7 +359,7 @@ static int64_t expire(struct supervisor *sup, uint32_t number)
     if (mp_word_view(seen).worker != number || !mp_word_stop(word, seen))
         return MP_FOREVER; /* it ended in time, or has not begun */
     seat->expired = true;
-    mp_kill(seat->pid, true, SIGKILL);
+    kill_worker(seat->pid);
     return MP_FOREVER;
 }
 
@@ -362,11 +369,13 @@ static int64_t expire_all(struct supervisor *sup)
 {
     int64_t least =
         atomic_load_explicit(&mp_region_pool(sup->region)->least_limit_ns, memory_order_acquire);
-    int64_t next = MP_FOREVER;
+    int64_t next = mp_now();
 
     if (least <= 0)
         return MP_FOREVER;
-    next = mp_now() + least;
+    if (least < NS_PER_MS) /* there is no shorter one: somebody scribbled */
+        least = NS_PER_MS;
+    next = least < MP_FOREVER - next ? next + least : MP_FOREVER;
     for (uint32_t i = 0; i < sup->region->workers; i++) {
         int64_t at = expire(sup, i);
 

@@ -75,6 +75,27 @@ void mp_region_close(struct region *region)
     mp_memory_close(&region->memory);
 }
 
+void mp_region_reset(const struct region *region)
+{
+    struct pool_shm *pool = mp_region_pool(region);
+    _Atomic uint64_t *ready = mp_region_ready(region);
+
+    /* Relaxed, all: whoever else looks is forked afterwards. */
+    atomic_store_explicit(&pool->host_waits, HOST_AWAKE, memory_order_relaxed);
+    atomic_store_explicit(&pool->least_limit_ns, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->deaths, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->lost, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->broken_reason, BROKEN_NOT, memory_order_relaxed);
+    for (uint32_t i = 0; i < region->workers; i++) {
+        struct worker_shm *worker = mp_region_worker(region, i);
+
+        atomic_store_explicit(&worker->ticket, 0, memory_order_relaxed);
+        atomic_store_explicit(&worker->deadline, 0, memory_order_relaxed);
+    }
+    for (uint32_t i = 0; i < (MP_SLOTS + 63) / 64; i++)
+        atomic_store_explicit(&ready[i], 0, memory_order_relaxed);
+}
+
 struct pool_shm *mp_region_pool(const struct region *region)
 {
     return (void *)region->memory.base;

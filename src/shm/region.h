@@ -30,6 +30,9 @@ struct region {
  */
 int mp_region_open(struct region *region, uint32_t workers, uint64_t heap_size);
 void mp_region_close(struct region *region);
+/* Before the processes are started, for the first time or again: the words of the pool, the records
+ * of the workers and the ready bits as if nobody had ever written there. */
+void mp_region_reset(const struct region *region);
 
 /* Each is a plain address computation; the index must be in range. */
 struct pool_shm *mp_region_pool(const struct region *region);
