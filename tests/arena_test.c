@@ -559,7 +559,7 @@ static int open_on_a_small_system(const char *directory)
     char path[128];
     int fd;
 
-    if (!may_mount() || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+    if (!may_mount() || mount("none", "/", "none", MS_REC | MS_PRIVATE, "") ||
         mount("small", directory, "tmpfs", 0, "size=1m"))
         return -1;
     snprintf(path, sizeof path, "%s/memory", directory);

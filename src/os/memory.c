@@ -18,7 +18,8 @@ int mp_memory_open(struct memory *memory, size_t size)
         return fd;
     base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED) {
-        int r = -errno;
+        int r =
+            errno == EINVAL ? -ENOMEM : -errno; /* only the size can be wrong: it is too large */
 
         mp_close(fd);
         return r;
