@@ -64,14 +64,16 @@ enum deed { GO_ON, SCRIBBLE, RING_FOR_EVER };
 enum pattern { ZEROS, ONES, NUMBERS };
 enum end { RETURN, EXIT, CRASH };
 
-/* What a task is to do when it is let go on. */
+/* What a task is to do when it is let go on.  No padding here or below: valgrind would follow it through
+ * shared memory. */
 struct order {
-    enum deed deed;
     char *at; /* scribble from here on */
     size_t size;
-    enum pattern pattern;
     uint64_t seed;
+    enum deed deed;
+    enum pattern pattern;
     enum end end;
+    int32_t spare;
 };
 
 static void fill(const struct order *order)
@@ -90,7 +92,7 @@ static void fill(const struct order *order)
 
 /* Where a task waits. */
 struct place {
-    int gate;
+    int64_t gate;
     const mproc_pool *pool;
 };
 
@@ -100,7 +102,7 @@ static int32_t obey(mproc_task *task, void *ctx)
     struct order order;
     int32_t *out = mproc_task_output(task, sizeof *out);
 
-    *out = place.gate;
+    *out = (int32_t)place.gate;
     if (write(began[1], "", 1) != 1 ||
         read(gates[place.gate][0], &order, sizeof order) != sizeof order)
         return 1;
