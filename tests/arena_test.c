@@ -19,7 +19,7 @@
 #include <sys/mount.h>
 #endif
 
-enum { GRANULE = 65536, BASE = 3 * GRANULE, MIB = 1 << 20, SKIPPED = 77 };
+enum { GRANULE = 4096, BASE = 3 * GRANULE, MIB = 1 << 20, SKIPPED = 77 };
 
 /* An arena with memory of its own; it does not begin where the memory does. */
 struct ground {

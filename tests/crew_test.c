@@ -56,7 +56,7 @@ static void start(void)
 
 static void until_bell_ends(void)
 {
-    while (mp_generation_sleep(&generation, MP_FOREVER) != 0)
+    while (mp_generation_sleep(&generation, MP_FOREVER, false) != AWAKE_BELL_ENDED)
         ;
 }
 

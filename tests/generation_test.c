@@ -114,12 +114,12 @@ static void until_started(uint32_t count)
 /* Sleep until the end of file on the bell. */
 static int until_gone(int64_t deadline)
 {
-    int r;
+    enum awakening r;
 
     do
-        r = mp_generation_sleep(&generation, deadline);
-    while (r > 0);
-    return r;
+        r = mp_generation_sleep(&generation, deadline, false);
+    while (r == AWAKE_RUNG);
+    return r == AWAKE_BELL_ENDED ? 0 : r == AWAKE_LATE ? -ETIMEDOUT : -EIO;
 }
 
 static void finish_with(int status)
@@ -327,13 +327,13 @@ static void nothing_outlives_its_host(void **state)
 
 /* ---- the bell ---------------------------------------------------------------------------------- */
 
-static void a_poke_is_answered_by_the_bell(void **state)
+static void a_nudge_wakes_the_sleeper(void **state)
 {
     (void)state;
     start(tell_pid);
     for (int i = 0; i < 100; i++) {
-        mp_generation_poke(&generation);
-        assert_int_equal(mp_generation_sleep(&generation, in_ms(5 * SECOND_MS)), 1);
+        mp_generation_nudge(&generation);
+        assert_int_equal(mp_generation_sleep(&generation, in_ms(5 * SECOND_MS), true), AWAKE_RUNG);
     }
     mp_generation_shut(&generation);
     assert_int_equal(until_gone(in_ms(5 * SECOND_MS)), 0);
@@ -349,7 +349,6 @@ static void pokes_of_a_supervisor_that_does_not_look_do_not_block(void **state)
     for (int i = 0; i < 100000 / test_slowness() + 70000; i++) /* more than its pipe holds */
         mp_generation_poke(&generation);
     assert_int_equal(mp_kill(generation.supervisor, false, SIGCONT), 0);
-    assert_int_equal(mp_generation_sleep(&generation, in_ms(5 * SECOND_MS)), 1);
     mp_generation_shut(&generation);
     assert_int_equal(until_gone(in_ms(5 * SECOND_MS)), 0);
     finish_with(0);
@@ -362,10 +361,10 @@ static void without_a_ring_the_sleep_ends_at_its_deadline(void **state)
     (void)state;
     start(tell_pid);
     until_started(WORKERS);
-    while (mp_generation_sleep(&generation, mp_now()) == 1)
+    while (mp_generation_sleep(&generation, mp_now(), true) == AWAKE_RUNG)
         ; /* a worker that was slow to start may have rung */
     deadline = mp_deadline(50);
-    assert_int_equal(mp_generation_sleep(&generation, deadline), -ETIMEDOUT);
+    assert_int_equal(mp_generation_sleep(&generation, deadline, true), AWAKE_LATE);
     assert_true(mp_now() >= deadline);
     assert_true(mp_now() < deadline + (in_ms(SECOND_MS) - mp_now()));
     mp_generation_shut(&generation);
@@ -383,7 +382,7 @@ static void a_worker_that_dies_is_replaced_and_told(void **state)
         until_started(WORKERS + i);
         pid = atomic_load(&told()->pids[i % WORKERS]);
         assert_int_equal(mp_kill(pid, false, SIGKILL), 0);
-        assert_int_equal(mp_generation_sleep(&generation, in_ms(5 * SECOND_MS)), 1);
+        assert_int_equal(mp_generation_sleep(&generation, in_ms(5 * SECOND_MS), true), AWAKE_RUNG);
         until_started(WORKERS + i + 1);
         assert_true(atomic_load(&told()->pids[i % WORKERS]) != pid);
     }
@@ -621,7 +620,7 @@ static const struct CMUnitTest tests[] = {
     TEST(what_outlives_its_second_grace_is_given_up),
     TEST(the_death_of_the_supervisor_ends_its_workers),
     TEST(nothing_outlives_its_host),
-    TEST(a_poke_is_answered_by_the_bell),
+    TEST(a_nudge_wakes_the_sleeper),
     TEST(pokes_of_a_supervisor_that_does_not_look_do_not_block),
     TEST(without_a_ring_the_sleep_ends_at_its_deadline),
     TEST(a_worker_that_dies_is_replaced_and_told),

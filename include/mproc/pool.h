@@ -162,7 +162,8 @@ int mproc_pool_map(mproc_pool *pool, mproc_map_fn fn, void *ctx, const void *in,
                    void *out, size_t out_size, size_t count, const mproc_map_options *options);
 
 /* The same with a function that is given a whole chunk of items at once.  The chunk is the unit:
- * its status is that of each of its items, a limit or a retry is for all of it. */
+ * its status is that of each of its items, a limit or a retry is for all of it.  With `in` NULL it
+ * is given at most 512 indexes at a time. */
 int mproc_pool_map_batch(mproc_pool *pool, mproc_batch_fn fn, void *ctx, const void *in,
                          size_t in_size, void *out, size_t out_size, size_t count,
                          const mproc_map_options *options);
@@ -170,7 +171,8 @@ int mproc_pool_map_batch(mproc_pool *pool, mproc_batch_fn fn, void *ctx, const v
 /*
  * The same for inputs and outputs of any length, with a task function (task.h).  On success, and
  * with statuses always, *results has the outputs in the order of the inputs; an item that failed
- * has an output of 0 bytes.  chunk_size is not used.
+ * has an output of 0 bytes.  A failure is seen when the items before it have ended; some hundreds
+ * that were handed out by then are run.  chunk_size is not used.
  */
 int mproc_pool_map_bytes(mproc_pool *pool, mproc_task_fn fn, void *ctx, const struct iovec *inputs,
                          size_t count, mproc_results **results, const mproc_map_options *options);
@@ -192,11 +194,13 @@ int mproc_map(mproc_map_fn fn, void *ctx, const void *in, size_t in_size, void *
 /* ---- single tasks ---------------------------------------------------------------------------- */
 
 /*
- * Hand over one task: fn will be called with a copy of the in_size bytes at `in` (NULL only with
- * 0; memory of mproc_pool_alloc() is used in place).  For `ctx` see mproc_pool_map().  Does not
- * block, and a program that never waits loses nothing but time: what has ended is taken in by the
- * next call.  Returns 0 and the future, or an error of
- * mproc_pool_map() with nothing begun.
+ * Hand over one task: fn will be called with a copy of the in_size bytes at `in` (NULL only with 0;
+ * memory of mproc_pool_alloc() is used in place).  For `ctx` see mproc_pool_map().  Does not block.
+ *
+ * The workers go on by themselves with the first 8,192 tasks that wait; beyond those, and after a
+ * death, the library needs to be called now and then: any wait will do.
+ *
+ * Returns 0 and the future, or an error of mproc_pool_map() with nothing begun.
  */
 int mproc_pool_submit(mproc_pool *pool, mproc_future **future, mproc_task_fn fn, void *ctx,
                       const void *in, size_t in_size, const mproc_submit_options *options);

@@ -11,6 +11,9 @@
 
 enum { NS_PER_MS = 1000000 };
 
+#define LONGEST_MS                                                                                 \
+    ((int64_t)30 * 365 * 86400 * 1000) /* longer is for ever, to a time_t of any size */
+
 int64_t mp_now(void)
 {
     struct timespec t;
@@ -23,11 +26,9 @@ int64_t mp_deadline(int64_t timeout_ms)
 {
     int64_t now;
 
-    if (timeout_ms < 0)
+    if (timeout_ms < 0 || timeout_ms > LONGEST_MS)
         return MP_FOREVER;
     now = mp_now();
-    if (timeout_ms > (MP_FOREVER - now) / NS_PER_MS - 1)
-        return MP_FOREVER;
     return now + timeout_ms * NS_PER_MS;
 }
 

@@ -52,6 +52,11 @@ int mp_close(int fd)
     return -1;
 }
 
+bool mp_is_open(int fd)
+{
+    return fcntl(fd, F_GETFD) >= 0;
+}
+
 int mp_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);

@@ -8,12 +8,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 int mp_memory_open(struct memory *memory, size_t size)
 {
+    struct rlimit limit;
     void *base;
-    int fd = mp_memory_object(size);
+    int fd;
 
+    /* A larger object than that would be a SIGXFSZ for the caller. */
+    if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size)
+        return -ENOMEM;
+    fd = mp_memory_object(size);
     if (fd < 0)
         return fd;
     base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

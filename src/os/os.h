@@ -38,6 +38,7 @@ int mp_poll(struct pollfd *fds, size_t count, int64_t deadline);
  * standard streams does not find a pipe of ours there. */
 int mp_pipe(int ends[2]);
 int mp_close(int fd);       /* accepts -1; returns -1: fd = mp_close(fd).  Child. */
+bool mp_is_open(int fd);    /* Child. */
 int mp_nonblocking(int fd); /* Child. */
 ssize_t mp_read(int fd, void *to, size_t size);          /* one read, EINTR repeated.  Child. */
 ssize_t mp_write(int fd, const void *from, size_t size); /* one write, EINTR repeated.  Child. */

@@ -232,7 +232,9 @@ static int conclude(struct bytes_call *call)
 {
     for (size_t i = call->submitted; call->options.statuses && i < call->count; i++)
         call->options.statuses[i] = call->stopped_by;
-    if (call->options.failure)
+    if (call->options.failure && call->stopped_by == MPROC_EBROKEN && !call->failure.error)
+        mp_failure_broken(call->pool, call->options.failure);
+    else if (call->options.failure)
         mp_failure_give(call->options.failure, &call->failure);
     if (call->stopped_by)
         return call->stopped_by;

@@ -5,6 +5,7 @@
  */
 #include "generation.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 int mp_crew_start(struct generation *generation, struct supervisor *sup)
@@ -28,7 +29,9 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
     r = mp_guard_lock(); /* cannot fail: it was taken before */
     if (r)
         return r;
-    mp_watch_parent(&generation->fds[WATCH], pid); /* without it the bell still tells the end */
+    r = mp_watch_parent(&generation->fds[WATCH], pid);
+    if (r && r != -ESRCH) /* without it the bell still tells the end */
+        generation->fds[WATCH] = mp_close(generation->fds[WATCH]);
     generation->fds[BELL_WRITE] = mp_close(generation->fds[BELL_WRITE]);
     mp_guard_unlock();
     generation->supervisor = pid;

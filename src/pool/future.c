@@ -40,6 +40,10 @@ static void future_end(struct job *job)
             future->failure.error = MPROC_EBROKEN;
             length = 0;
         }
+        if (length && mp_job_commit_output(job, (size_t)length)) {
+            future->failure.error = -ENOSPC;
+            length = 0;
+        }
         future->length = (size_t)length;
         job->touched += (size_t)length;
     }

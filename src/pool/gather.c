@@ -74,8 +74,10 @@ static bool plausible(const struct job *job, struct chunk_view view)
 
 static struct chunk_view view_chunk(const struct job *job, uint64_t chunk)
 {
-    /* Acquire: pairs with the release of the finishing CAS, or of the supervisor's burial. */
-    return mp_word_view(atomic_load_explicit(&job->words[chunk], memory_order_acquire));
+    /* Acquire: pairs with the release of the finishing CAS, or of the supervisor's burial.
+     * Sequentially consistent, as mp_word_cancel() before it and the look back of a worker: of host
+     * and worker that end the last two chunks at once, at least one sees both ended. */
+    return mp_word_view(atomic_load_explicit(&job->words[chunk], memory_order_seq_cst));
 }
 
 /* Go past the chunks that have ended.  False: impossible. */
@@ -186,11 +188,11 @@ static void look_at_all(mproc_pool *pool, bool ticket_lost)
     while (link != &pool->open) {
         struct job *job = LIST_ENTRY(link, struct job, in_open);
 
-        link = link->next; /* the job may end now */
-        look_at_job(job);
-        if (ticket_lost && !job->ended && !job->closing && job->tickets_due == 0 &&
+        link = link->next;
+        if (ticket_lost && !job->closing && job->tickets_due == 0 &&
             any_chunk(job, job->ended_below, is_waiting) == 1)
             mp_job_post_tickets(job, 1);
+        look_at_job(job); /* last: if that ends it, its memory may be gone */
     }
 }
 
@@ -256,6 +258,7 @@ static void generation_died(mproc_pool *pool)
         struct job *job = LIST_ENTRY(pool->open.next, struct job, in_open);
 
         job->unfinished = pool->terminated ? -ECANCELED : MPROC_EBROKEN;
+        job->distrusted = pool->poisoned;
         job_end(job);
     }
 }
@@ -278,7 +281,7 @@ void mp_wake_waiters(mproc_pool *pool)
         if (!waiter->done(waiter->arg))
             continue;
         if (waiter == pool->sleeper)
-            mp_generation_poke(&pool->generation); /* the supervisor answers with the bell */
+            mp_generation_nudge(&pool->generation);
         else
             pthread_cond_signal(&waiter->wake);
     }
@@ -292,29 +295,44 @@ bool mp_pool_look(mproc_pool *pool, bool only_deaths)
     return true;
 }
 
+void mp_hand_over(mproc_pool *pool)
+{
+    if (!pool->sleeper && !list_is_empty(&pool->waiters))
+        pthread_cond_signal(&LIST_ENTRY(pool->waiters.next, struct waiter, link)->wake);
+}
+
 /* Sleep on the bell, without the lock, until it rings or the deadline has passed. */
 static int sleep_on_bell(mproc_pool *pool, int64_t deadline)
 {
     struct generation *generation = &pool->generation;
+    bool told_to_end = generation->grace != MP_FOREVER;
     bool grace_first = generation->grace < deadline;
-    int r;
+    int64_t until = grace_first ? generation->grace : deadline;
+    enum awakening awakening;
 
     pthread_mutex_unlock(&pool->lock);
-    r = mp_generation_sleep(generation, grace_first ? generation->grace : deadline);
+    awakening = mp_generation_sleep(generation, until, !told_to_end);
     pthread_mutex_lock(&pool->lock);
-    if (r == -ETIMEDOUT && grace_first) {
+    switch (awakening) {
+    case AWAKE_RUNG:
+        return 0;
+    case AWAKE_LATE:
+        if (!grace_first)
+            return -ETIMEDOUT;
         if (mp_generation_grace_over(generation))
             generation_died(pool);
         return 0;
-    }
-    if (r == 0) {
-        generation_died(pool);
-    } else if (r != -ETIMEDOUT && r < 0) { /* the host has closed a descriptor that is ours */
-        mp_pool_poison(pool, "the bell pipe cannot be read");
-        generation_died(pool);
+    case AWAKE_UNSUPERVISED:
+        mp_generation_kill(generation);
         return 0;
+    case AWAKE_FAILED:
+        mp_pool_poison(pool, "the bell pipe cannot be read");
+        break;
+    case AWAKE_BELL_ENDED:
+        break;
     }
-    return r < 0 ? r : 0;
+    generation_died(pool);
+    return 0;
 }
 
 /* Say that the host waits, look a last time, sleep, look again. */
@@ -359,12 +377,13 @@ static int wait_for_sleeper(mproc_pool *pool, struct waiter *self, int64_t deadl
 int mp_wait(mproc_pool *pool, bool (*done)(const void *arg), const void *arg, int64_t deadline)
 {
     struct waiter self = {.done = done, .arg = arg};
-    int r = 0;
+    int r = 0, cancel_state;
 
     if (done(arg))
         return 0;
     if (pthread_cond_init(&self.wake, &pool->monotonic))
         return -ENOMEM;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state); /* the others count on it */
     list_append(&pool->waiters, &self.link);
     while (r == 0 && !done(arg))
         r = pool->sleeper ? wait_for_sleeper(pool, &self, deadline)
@@ -372,9 +391,9 @@ int mp_wait(mproc_pool *pool, bool (*done)(const void *arg), const void *arg, in
     if (done(arg))
         r = 0;
     list_remove(&self.link);
-    if (!pool->sleeper && !list_is_empty(&pool->waiters)) /* somebody has to sleep on the bell */
-        pthread_cond_signal(&LIST_ENTRY(pool->waiters.next, struct waiter, link)->wake);
+    mp_hand_over(pool);
     pthread_cond_destroy(&self.wake);
+    pthread_setcancelstate(cancel_state, NULL);
     return r;
 }
 
@@ -401,7 +420,7 @@ int mp_job_wait(struct job *job, int64_t deadline)
 
 static int error_of(const struct job *job, struct chunk_view view)
 {
-    if (!plausible(job, view))
+    if (job->distrusted || !plausible(job, view))
         return MPROC_EBROKEN;
     switch (view.state) {
     case CHUNK_DONE:

@@ -31,6 +31,8 @@ static int open_pipes(int fds[GENERATION_FDS])
     if (!r)
         r = mp_pipe(&fds[CONTROL_READ]);
     if (!r)
+        r = mp_pipe(&fds[NUDGE_READ]);
+    if (!r)
         r = mp_watch_open(&fds[WATCH]);
     if (!r)
         r = mp_nonblocking(fds[TICKET_WRITE]); /* the host never blocks there */
@@ -38,6 +40,11 @@ static int open_pipes(int fds[GENERATION_FDS])
         r = mp_nonblocking(fds[CONTROL_WRITE]);
     if (!r)
         r = mp_nonblocking(fds[BELL_WRITE]); /* nor does a worker here */
+    for (int fd = 0; !r && fd < 3; fd++) {
+        const int own[] = {fds[BELL_READ], fds[NUDGE_READ], fds[NUDGE_WRITE]};
+
+        r = mp_nonblocking(own[fd]); /* somebody may have read the byte that poll() saw */
+    }
     return r;
 }
 
@@ -117,6 +124,11 @@ void mp_generation_poke(struct generation *generation)
     mp_ring(generation->fds[CONTROL_WRITE]); /* full: it has not looked yet, and will */
 }
 
+void mp_generation_nudge(struct generation *generation)
+{
+    mp_ring(generation->fds[NUDGE_WRITE]);
+}
+
 void mp_generation_shut(struct generation *generation)
 {
     if (mp_guard_lock() == 0) {
@@ -135,28 +147,36 @@ void mp_generation_kill(struct generation *generation)
         mp_guard_unlock();
     }
     generation->grace = mp_deadline(GRACE_MS);
+    mp_generation_nudge(generation); /* who sleeps is to wake when the grace is over */
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
-int mp_generation_sleep(struct generation *generation, int64_t deadline)
+enum awakening mp_generation_sleep(struct generation *generation, int64_t deadline, bool supervised)
 {
-    struct pollfd polled = {.fd = generation->fds[BELL_READ], .events = POLLIN};
+    enum { BELL, NUDGE, SUPERVISOR, POLLED };
+    const int *fds = generation->fds;
+    struct pollfd polled[POLLED] = {
+        [BELL] = {.fd = fds[BELL_READ], .events = POLLIN},
+        [NUDGE] = {.fd = fds[NUDGE_READ], .events = POLLIN},
+        [SUPERVISOR] = {.fd = supervised ? fds[WATCH] : -1, .events = POLLIN}};
     char bytes[4096]; /* what is not read by this rings again at the next sleep: no harm */
-    ssize_t n;
+    int ready = mp_poll(polled, POLLED, deadline);
+    ssize_t n = -EAGAIN;
 
-    if (deadline != MP_FOREVER) {
-        int ready = mp_poll(&polled, 1, deadline);
-
-        if (ready < 0)
-            return ready;
-        if (ready == 0)
-            return -ETIMEDOUT;
-    }
-    n = mp_read(generation->fds[BELL_READ], bytes, sizeof bytes);
-    if (n < 0)
-        return (int)n;
-    return n > 0;
+    if (ready == 0)
+        return AWAKE_LATE;
+    if (ready < 0 || (polled[BELL].revents | polled[NUDGE].revents) & (POLLNVAL | POLLERR))
+        return AWAKE_FAILED;
+    if (polled[NUDGE].revents)
+        mp_read(fds[NUDGE_READ], bytes, sizeof bytes);
+    if (polled[BELL].revents)
+        n = mp_read(fds[BELL_READ], bytes, sizeof bytes);
+    if (n == 0)
+        return AWAKE_BELL_ENDED;
+    if (n < 0 && n != -EAGAIN)
+        return AWAKE_FAILED;
+    return polled[SUPERVISOR].revents && n < 0 ? AWAKE_UNSUPERVISED : AWAKE_RUNG;
 }
 
 bool mp_generation_grace_over(struct generation *generation)

@@ -6,6 +6,7 @@
  *     ticket pipe   host -> workers       {id} of a job, 8 bytes; end of file: the pool closes
  *     bell pipe     all others -> host    a byte that means "look"; end of file: they are all gone
  *     control pipe  host -> supervisor    a byte that means "look"; end of file: kill all and go
+ *     nudge pipe    host -> host          a byte for the thread that sleeps on the bell
  *
  * The host keeps the reading ends of the ticket and the control pipe, too, so that writing there
  * never raises SIGPIPE.
@@ -25,11 +26,11 @@ struct generation {
     bool killed;           /* it did not end in its grace, and the supervisor was sent a SIGKILL */
 };
 
-_Static_assert(GENERATION_FDS == 8, "GENERATION_NONE has so many");
+_Static_assert(GENERATION_FDS == 10, "GENERATION_NONE has so many");
 #define GENERATION_NONE                                                                            \
     (struct generation)                                                                            \
     {                                                                                              \
-        .fds = {-1, -1, -1, -1, -1, -1, -1, -1}, .grace = MP_FOREVER                               \
+        .fds = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1}, .grace = MP_FOREVER                       \
     }
 
 /* Open the pipes and fork the supervisor.  On an error nothing is left behind. */
@@ -38,13 +39,25 @@ int mp_generation_start(struct generation *generation, const struct region *regi
 
 /* Write up to `count` tickets; returns how many were, or -EAGAIN when the pipe has no room. */
 int mp_generation_post(struct generation *generation, const uint64_t *tickets, size_t count);
-void mp_generation_poke(struct generation *generation); /* make the supervisor look, and answer */
+void mp_generation_poke(struct generation *generation); /* make the supervisor look */
+void mp_generation_nudge(
+    struct generation *generation); /* wake the thread that sleeps on the bell */
 void mp_generation_shut(struct generation *generation); /* the workers leave when they are done */
 void mp_generation_kill(struct generation *generation); /* everything ends, now */
 
-/* Sleep until the bell rings (1), its end of file (0), or the deadline (-ETIMEDOUT).  Only one
- * thread at a time.  The bell is empty afterwards, or rings again. */
-int mp_generation_sleep(struct generation *generation, int64_t deadline);
+/* How a sleep on the bell ended. */
+enum awakening {
+    AWAKE_RUNG,         /* or nudged; the bell is empty now, or rings again */
+    AWAKE_LATE,         /* the deadline has passed */
+    AWAKE_BELL_ENDED,   /* every process of the generation is gone */
+    AWAKE_UNSUPERVISED, /* the supervisor is gone, and somebody holds on to the bell */
+    AWAKE_FAILED        /* the host has closed a descriptor that is ours */
+};
+
+/* Sleep until something happens.  Only one thread at a time.  `supervised`: the supervisor's end is
+ * to be told, too. */
+enum awakening mp_generation_sleep(struct generation *generation, int64_t deadline,
+                                   bool supervised);
 /* Its grace is over: kill the supervisor, or at the second time give it up for dead (true). */
 bool mp_generation_grace_over(struct generation *generation);
 /* After the end of file: reap the supervisor and close everything.  Its wait status, or -1. */

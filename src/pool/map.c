@@ -17,6 +17,8 @@
  * up the others by a quarter of its share at most, few enough that a chunk is worth its claim. */
 enum { CHUNKS_PER_WORKER = 4 };
 
+enum { LEAVE_MS = 1000 }; /* for the workers of a one-shot map to leave in peace */
+
 /* One call of map. */
 struct map_call {
     mproc_pool *pool;
@@ -27,14 +29,12 @@ struct map_call {
 
 /* ---- scatter --------------------------------------------------------------------------------- */
 
-/* Check what the caller gave, and describe the job but for its chunks. */
+/* Check what the caller gave, and describe the job but for its chunks.  Needs no pool. */
 static int describe(struct map_call *call, const mproc_map_options *options)
 {
     struct job_spec *spec = &call->spec;
-    int r = mp_pool_check(call->pool);
+    int r = mp_options_copy(&call->options, sizeof call->options, options);
 
-    if (!r)
-        r = mp_options_copy(&call->options, sizeof call->options, options);
     if (r)
         return r;
     if (!spec->function || (spec->out_size && !spec->out && spec->count) ||
@@ -49,7 +49,7 @@ static int describe(struct map_call *call, const mproc_map_options *options)
     if (!spec->out_size)
         spec->out = NULL;
     spec->context_size = call->options.ctx_size;
-    return mp_resolve_limits(call->pool, call->options.time_limit_ms, call->options.retries, spec);
+    return 0;
 }
 
 static uint64_t chunk_items(const struct map_call *call)
@@ -85,6 +85,14 @@ static int scatter(struct map_call *call)
         mp_job_finish(&call->job);
     mp_pool_unlock(pool);
     return r;
+}
+
+/* Nothing was begun: what the caller may want to know of it. */
+static int refuse(const struct map_call *call, int error)
+{
+    if (error == MPROC_EBROKEN && call->options.failure)
+        mp_failure_broken(call->pool, call->options.failure);
+    return error;
 }
 
 /* ---- gather ---------------------------------------------------------------------------------- */
@@ -184,8 +192,14 @@ static int run_map(struct map_call *call, const mproc_map_options *options)
 {
     int64_t deadline = MP_FOREVER;
     struct tally tally;
-    int r = describe(call, options);
+    int full;
+    int r = mp_pool_check(call->pool);
 
+    if (!r)
+        r = describe(call, options);
+    if (!r)
+        r = mp_resolve_limits(call->pool, call->options.time_limit_ms, call->options.retries,
+                              &call->spec);
     if (r || call->spec.count == 0)
         return r;
     if (call->options.timeout_ms)
@@ -193,13 +207,15 @@ static int run_map(struct map_call *call, const mproc_map_options *options)
     call->spec.chunk_items = chunk_items(call);
     r = scatter(call);
     if (r)
-        return r;
+        return refuse(call, r);
     mp_pool_lock(call->pool);
     r = mp_job_wait(&call->job, deadline);
+    full = mp_job_commit_output(&call->job, (size_t)(call->job.count * call->job.out_size));
     mp_pool_unlock(call->pool);
-    tally = gather(call); /* without the lock: an ended job stands still */
-    r = conclude(call, &tally, r);
+    if (!full)
+        tally = gather(call); /* without the lock: an ended job stands still */
     mp_pool_lock(call->pool);
+    r = full ? full : conclude(call, &tally, r);
     mp_job_finish(&call->job);
     mp_pool_unlock(call->pool);
     return r;
@@ -252,18 +268,21 @@ int mproc_map(mproc_map_fn fn, void *ctx, const void *in, size_t in_size, void *
                                      .out = out,
                                      .out_size = out_size,
                                      .count = count}};
-    int r;
+    int r = workers < 0 ? -EINVAL : describe(&call, options); /* before anything is forked */
 
-    if (workers < 0)
-        return -EINVAL;
+    if (r || count == 0)
+        return r;
     if (workers == 0)
         workers = mproc_cpu_count();
     if ((size_t)workers > count)
-        workers = count ? (int32_t)count : 1;
+        workers = (int32_t)count;
     r = mproc_pool_create(&call.pool, workers, NULL);
     if (r)
         return r;
     r = run_map(&call, options);
+    mproc_pool_close(
+        call.pool); /* and not destroyed at once: the workers print what is to be printed */
+    mproc_pool_join(call.pool, LEAVE_MS);
     mproc_pool_destroy(call.pool);
     return r;
 }

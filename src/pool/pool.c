@@ -73,6 +73,16 @@ int mp_failure_give(mproc_failure *to, const mproc_failure *from)
     return 0;
 }
 
+void mp_failure_broken(mproc_pool *pool, mproc_failure *to)
+{
+    mproc_failure failure = {.size = sizeof failure, .error = MPROC_EBROKEN};
+
+    mp_pool_lock(pool);
+    memcpy(failure.text, pool->why_broken, sizeof failure.text);
+    mp_pool_unlock(pool);
+    mp_failure_give(to, &failure);
+}
+
 /* ---- create ---------------------------------------------------------------------------------- */
 
 static int check_options(const mproc_pool_options *options)
@@ -100,7 +110,9 @@ static int open_memory(mproc_pool *pool, uint32_t workers)
     mp_guard_unlock();
     if (r)
         return r;
-    r = mp_memory_commit(&region->memory, 0, region->jobs_offset);
+    r = mp_memory_commit(&region->memory, 0,
+                         region->jobs_offset + SLOTS_PER_COMMIT * sizeof(struct job_shm));
+    pool->slots_committed = SLOTS_PER_COMMIT;
     if (!r)
         r = mp_arena_init(&pool->words, &region->memory, region->words_offset, region->words_size);
     if (!r)
@@ -170,6 +182,10 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
         return r;
     if (!pool || workers < 0 || workers > WORKERS_MAX)
         return -EINVAL;
+    if (workers == 0)
+        workers = mproc_cpu_count();
+    if (workers > WORKERS_MAX)
+        workers = WORKERS_MAX;
     made = calloc(1, sizeof *made);
     if (!made)
         return -ENOMEM;
@@ -185,9 +201,11 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
     }
     r = open_tables(made);
     if (!r)
-        r = open_memory(made, (uint32_t)(workers ? workers : mproc_cpu_count()));
-    if (!r)
+        r = open_memory(made, (uint32_t)workers);
+    if (!r) {
+        mp_publish_slots(made);
         r = mp_generation_start(&made->generation, &made->region, &made->options);
+    }
     if (r)
         pool_free(made);
     else
@@ -220,7 +238,7 @@ int mproc_pool_close(mproc_pool *pool)
     if (r)
         return r;
     mp_pool_lock(pool);
-    if (!pool->closed && list_is_empty(&pool->open))
+    if (!pool->closed && !pool->restarting && list_is_empty(&pool->open))
         mp_generation_shut(&pool->generation); /* else when the last open job ends */
     pool->closed = true;
     mp_pool_unlock(pool);
@@ -229,7 +247,7 @@ int mproc_pool_close(mproc_pool *pool)
 
 static bool generation_is_gone(const void *pool)
 {
-    return !((const mproc_pool *)pool)->generation.alive;
+    return !((const mproc_pool *)pool)->generation.alive && !((const mproc_pool *)pool)->starting;
 }
 
 int mproc_pool_join(mproc_pool *pool, int64_t timeout_ms)
@@ -250,7 +268,8 @@ static void terminate(mproc_pool *pool)
 {
     pool->closed = true;
     pool->terminated = true;
-    mp_generation_kill(&pool->generation);
+    if (!pool->starting) /* else it is seen when that is over */
+        mp_generation_kill(&pool->generation);
 }
 
 int mproc_pool_terminate(mproc_pool *pool)
@@ -277,6 +296,26 @@ void mproc_pool_destroy(mproc_pool *pool)
 
 /* ---- restart --------------------------------------------------------------------------------- */
 
+/* Start a generation without the lock: the fork hooks may want locks of their own, which another
+ * thread may hold while it waits for this one.  Whoever waits meanwhile does so as if this thread
+ * slept on the bell. */
+static int start_unlocked(mproc_pool *pool)
+{
+    struct waiter busy = {0};
+    int r;
+
+    pool->starting = true;
+    pool->sleeper = &busy;
+    mp_publish_slots(pool);
+    mp_pool_unlock(pool);
+    r = mp_generation_start(&pool->generation, &pool->region, &pool->options);
+    mp_pool_lock(pool);
+    pool->sleeper = NULL;
+    pool->starting = false;
+    mp_hand_over(pool);
+    return r;
+}
+
 /* End the generation and start another.  Lets go of the lock while it waits. */
 static int renew(mproc_pool *pool)
 {
@@ -287,15 +326,20 @@ static int renew(mproc_pool *pool)
         return -EBUSY;
     mp_generation_shut(&pool->generation);
     r = mp_wait(pool, generation_is_gone, pool, MP_FOREVER);
+    if (!r && pool->closed)
+        r = MPROC_ECLOSED;
     if (!r)
-        r = mp_generation_start(&pool->generation, &pool->region, &pool->options);
+        r = start_unlocked(pool);
     if (r)
         return r;
     pool->deaths_seen = 0;
     pool->lost_seen = 0;
     pool->poisoned = false;
     pool->why_broken[0] = '\0';
-    return 0;
+    if (!pool->closed)
+        return 0;
+    mp_generation_kill(&pool->generation); /* closed or terminated while it started */
+    return MPROC_ECLOSED;
 }
 
 int mproc_pool_restart(mproc_pool *pool)
@@ -349,12 +393,10 @@ int mp_pool_owns(const mproc_pool *pool, const void *memory, size_t size)
     if (begin < base)
         return -EINVAL;
     at = find_shared(pool, begin - base);
-    if (at == pool->shared_count)
-        return -EINVAL;
-    block = pool->shared[at];
-    if (begin - base < block->offset || size > block->offset + block->size - (begin - base))
-        return -EINVAL;
-    return 1;
+    block = at < pool->shared_count ? pool->shared[at] : NULL;
+    if (!block || begin - base < block->offset)
+        return -EFAULT;
+    return size <= block->offset + block->size - (begin - base) ? 1 : -EINVAL;
 }
 
 static int reserve_shared(mproc_pool *pool)

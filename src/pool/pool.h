@@ -53,7 +53,8 @@ struct job {
     bool stopping;             /* and what runs is to be killed */
     bool limited;              /* it has a time limit */
     bool ended;
-    int unfinished; /* why a chunk has not ended, in a job that has: -errno or MPROC_E… */
+    bool distrusted; /* what a worker wrote of it is not believed: the pool was poisoned */
+    int unfinished;  /* why a chunk has not ended, in a job that has: -errno or MPROC_E… */
     void (*on_end)(struct job *job); /* called once, with the lock held; may be NULL */
 };
 
@@ -83,6 +84,8 @@ struct waiter {
     const void *arg;
 };
 
+enum { SLOTS_PER_COMMIT = MP_SLOTS < 64 ? MP_SLOTS : 64 }; /* their pages are made real together */
+
 struct mproc_pool {
     unsigned epoch; /* set once: the process it belongs to */
     mproc_pool_options options;
@@ -97,6 +100,7 @@ struct mproc_pool {
     bool closed;
     bool terminated;
     bool restarting;
+    bool starting; /* a new generation is being started, without the lock */
     bool poisoned; /* something impossible was read; the generation is being killed */
     char why_broken[MPROC_TEXT_MAX];
 
@@ -134,7 +138,8 @@ void mp_pool_unlock(mproc_pool *pool);
 void mp_pool_unref(mproc_pool *pool);
 /* 0, or why no job can be posted now. */
 int mp_pool_accepts(const mproc_pool *pool);
-/* Is [memory, memory + size) the pool's own?  -EINVAL: only partly.  1: yes; 0: no. */
+/* Did mproc_pool_alloc() give [memory, memory + size)?  1: yes; 0: it is none of the pool's memory;
+ * -EFAULT: it is, but another's, such as a result; -EINVAL: only partly. */
 int mp_pool_owns(const mproc_pool *pool, const void *memory, size_t size);
 
 /* The time limit and the retries of a call, or the pool's where the call says nothing; -EINVAL. */
@@ -142,9 +147,13 @@ int mp_resolve_limits(const mproc_pool *pool, int64_t time_limit_ms, int32_t ret
                       struct job_spec *spec);
 /* Copy a failure to a caller's struct of any release; NULL is fine if nothing is wanted. */
 int mp_failure_give(mproc_failure *to, const mproc_failure *from);
+/* A failure that says why the pool is broken. */
+void mp_failure_broken(mproc_pool *pool, mproc_failure *to);
 
 /* ---- submit.c -------------------------------------------------------------------------------- */
 
+/* Tell the supervisor how far the descriptors have pages. */
+void mp_publish_slots(mproc_pool *pool);
 /* Find room for a job and describe it; what is to be copied is not copied yet.  *job is the
  * caller's memory.  On an error nothing is left behind. */
 int mp_job_create(mproc_pool *pool, struct job *job, const struct job_spec *spec);
@@ -155,6 +164,9 @@ int mp_job_post(struct job *job, int64_t limit_ns);
 /* Post `count` more tickets for a job, or as many as there are workers if that is less. */
 void mp_job_post_tickets(struct job *job, uint64_t count);
 void mp_backlog_flush(mproc_pool *pool);
+/* See to it that the host can read the first `length` bytes of the outputs, also where a task did
+ * not write them and the machine has no more memory: -ENOSPC. */
+int mp_job_commit_output(struct job *job, size_t length);
 /* The slot may be reused; the memory stays until mp_job_finish(). */
 void mp_job_release_slot(struct job *job);
 void mp_job_finish(struct job *job);
@@ -178,6 +190,8 @@ int mp_job_wait(struct job *job, int64_t deadline);
 void mp_pool_poison(mproc_pool *pool, const char *what);
 /* Make all who wait look whether they still need to. */
 void mp_wake_waiters(mproc_pool *pool);
+/* Somebody has to sleep on the bell, if anybody waits at all. */
+void mp_hand_over(mproc_pool *pool);
 
 /* ---- future.c -------------------------------------------------------------------------------- */
 

@@ -10,9 +10,14 @@
 #include <limits.h>
 #include <string.h>
 
-enum { SLOTS_PER_COMMIT = 64 }; /* descriptors whose pages are made real at a time */
-
 /* ---- slots ----------------------------------------------------------------------------------- */
+
+void mp_publish_slots(mproc_pool *pool)
+{
+    /* Release / the supervisor's acquire: their pages are there. */
+    atomic_store_explicit(&mp_region_pool(&pool->region)->slots, pool->slots_committed,
+                          memory_order_release);
+}
 
 static int take_slot(mproc_pool *pool, uint32_t *slot)
 {
@@ -35,6 +40,8 @@ static int take_slot(mproc_pool *pool, uint32_t *slot)
         if (r)
             return r;
         pool->slots_committed += more;
+        mp_publish_slots(pool);
+        mp_generation_poke(&pool->generation);
     }
     *slot = pool->slots_used++;
     return 0;
@@ -108,9 +115,9 @@ static int make_plan(const mproc_pool *pool, const struct job_spec *spec, uint64
         in_owned = mp_pool_owns(pool, spec->in, (size_t)(ins * spec->in_size));
     if (spec->out)
         out_owned = mp_pool_owns(pool, spec->out, (size_t)(spec->count * spec->out_size));
-    if (in_owned < 0 || out_owned < 0)
+    if (in_owned == -EINVAL || out_owned < 0)
         return -EINVAL;
-    plan->copy_in = spec->in && !spec->in_place && !in_owned;
+    plan->copy_in = spec->in && !spec->in_place && in_owned != 1;
     plan->copy_out = !out_owned;
     if (!add_part(&size, spec->context_size, 1))
         return -EOVERFLOW;
@@ -186,11 +193,12 @@ static void describe(const struct job *job, const struct job_spec *spec)
 
     if (spec->context_size)
         context = mp_block_address(&job->pool->heap, job->block);
-    /* Relaxed: a worker that slept may read these three now; what it makes of them is only a guess.
+    /* Relaxed: a worker that slept may read these now; what it makes of them is only a guess.
      */
     atomic_store_explicit(&shared->words, offset_of(job, job->words), memory_order_relaxed);
     atomic_store_explicit(&shared->chunks, job->chunks, memory_order_relaxed);
     atomic_store_explicit(&shared->limit_ns, spec->limit_ns, memory_order_relaxed);
+    atomic_store_explicit(&shared->retries, spec->retries, memory_order_relaxed);
     /* Plain: nobody reads these but with a chunk in hand, and none is to be had. */
     shared->function = spec->function;
     shared->context = (uintptr_t)context;
@@ -203,7 +211,6 @@ static void describe(const struct job *job, const struct job_spec *spec)
     shared->outcomes = offset_of(job, job->outcomes);
     shared->index = spec->index;
     shared->kind = spec->kind;
-    shared->retries = spec->retries;
 }
 
 static int create(mproc_pool *pool, struct job *job, const struct job_spec *spec)
@@ -293,6 +300,16 @@ int mp_job_post(struct job *job, int64_t limit_ns)
     announce_limit(job, limit_ns);
     mp_job_post_tickets(job, job->chunks);
     return 0;
+}
+
+int mp_job_commit_output(struct job *job, size_t length)
+{
+    struct arena *heap = &job->pool->heap;
+
+    if (!job->block || !job->out || job->out < (char *)mp_block_address(heap, job->block))
+        return 0; /* the caller's own memory, which has its pages */
+    return mp_arena_commit(
+        heap, job->block, (size_t)(job->out - (char *)mp_block_address(heap, job->block)) + length);
 }
 
 void mp_job_finish(struct job *job)

@@ -17,8 +17,10 @@
 #include "worker.h"
 
 enum {
-    MAX_FAILED_STARTS = 16, /* in a row, with no worker up: the pool gives up */
-    MAX_BACKOFF_SHIFT = 7,  /* 128 ms between starts at most */
+    /* In a row, with no worker up, the pool gives up: so many, and at least four for each worker.
+     */
+    MAX_FAILED_STARTS = 16,
+    MAX_BACKOFF_SHIFT = 7, /* 128 ms between starts at most */
     NS_PER_MS = 1000000,
     EXIT_CANNOT_START = 125,
 };
@@ -54,11 +56,20 @@ static void child_set_name(uint32_t number)
     mp_set_name(name);
 }
 
-/* Flush what tasks printed, as exit would, and end. */
+/* Flush what tasks printed, as exit would.  Not a stream whose lock some thread of the host had at
+ * the fork: not every C library frees that in the child, and it would never be had. */
+static void child_flush(FILE *stream)
+{
+    if (ftrylockfile(stream))
+        return;
+    fflush(stream);
+    funlockfile(stream);
+}
+
 static _Noreturn void child_exit(int status)
 {
-    fflush(stdout);
-    fflush(stderr);
+    child_flush(stdout);
+    child_flush(stderr);
     _exit(status);
 }
 
@@ -86,6 +97,8 @@ static _Noreturn void child_worker(struct supervisor *sup, uint32_t number)
         r = options->init((int32_t)number, options->arg);
     if (r)
         child_exit((r & 0xff) ? r & 0xff : EXIT_CANNOT_START);
+    if (!mp_is_open(worker.tickets) || !mp_is_open(worker.bell))
+        child_exit(EXIT_CANNOT_START);                 /* init closed what it did not open */
     mp_bond_child(seat->bond, BOND_THREAD, sup->self); /* init may have changed the user id */
     /* Release / the supervisor's acquire, though by then this process is dead and reaped. */
     atomic_store_explicit(&self->up, 1, memory_order_release);
@@ -113,7 +126,8 @@ static bool any_worker_up(const struct supervisor *sup)
     return false;
 }
 
-/* A worker and what its task started; by its own number, too, should the task have left the group. */
+/* A worker and what its task started; by its own number, too, should the task have left the group.
+ */
 static void kill_worker(pid_t pid)
 {
     mp_kill(pid, true, SIGKILL);
@@ -163,7 +177,8 @@ static void start_failed(struct supervisor *sup, uint32_t number, enum broken_re
     unsigned shift;
 
     sup->failed_starts++;
-    if (sup->failed_starts >= MAX_FAILED_STARTS && !any_worker_up(sup))
+    if (sup->failed_starts >= MAX_FAILED_STARTS && sup->failed_starts >= 4 * sup->region->workers &&
+        !any_worker_up(sup))
         give_up(sup, reason, value);
     shift = sup->failed_starts < MAX_BACKOFF_SHIFT ? sup->failed_starts : MAX_BACKOFF_SHIFT;
     sup->seats[number].start_at = mp_now() + ((int64_t)NS_PER_MS << shift);
@@ -200,16 +215,22 @@ static void start_worker(struct supervisor *sup, uint32_t number)
     seat->start_at = MP_FOREVER;
 }
 
-/* Start what is due; when the next one is. */
+/* Start one worker that is due, no more: a fork can take its time, and limits and the end of the
+ * host are to be seen in between.  When the next one is due. */
 static int64_t start_due(struct supervisor *sup)
 {
     int64_t next = MP_FOREVER;
+    bool started = false;
 
     for (uint32_t i = 0; i < sup->region->workers; i++) {
         struct seat *seat = &sup->seats[i];
 
-        if (seat->pid == 0 && seat->start_at != MP_FOREVER && mp_now() >= seat->start_at)
+        if (seat->pid == 0 && seat->start_at != MP_FOREVER && mp_now() >= seat->start_at) {
+            if (started)
+                return 0;
             start_worker(sup, i);
+            started = true;
+        }
         if (seat->pid == 0 && seat->start_at < next)
             next = seat->start_at;
     }
@@ -218,20 +239,16 @@ static int64_t start_due(struct supervisor *sup)
 
 /* ---- mending what the dead left -------------------------------------------------------------- */
 
-/* The job whose ticket is in a worker's record, and its words; NULL: none. */
-static const struct job_shm *job_of(const struct supervisor *sup, uint32_t number,
-                                    chunk_word **words, uint64_t *chunks)
+/* The job whose ticket is in a worker's record; NULL: none. */
+static const struct job_shm *job_of(const struct supervisor *sup, uint32_t number)
 {
     /* Acquire: pairs with the worker's release, by which what it saw of the job is seen here. */
     uint64_t ticket =
         atomic_load_explicit(&mp_region_worker(sup->region, number)->ticket, memory_order_acquire);
-    const struct job_shm *job;
 
     if (!ticket || mp_job_slot((uint32_t)ticket) >= MP_SLOTS)
         return NULL;
-    job = mp_region_job(sup->region, mp_job_slot((uint32_t)ticket));
-    *words = mp_region_words(sup->region, job, chunks);
-    return *words ? job : NULL;
+    return mp_region_job(sup->region, mp_job_slot((uint32_t)ticket));
 }
 
 struct corpse {
@@ -259,17 +276,33 @@ static void write_outcome(void *arg)
     outcome->text[0] = '\0';
 }
 
-/* End the chunk that the dead worker held, if it held one. */
+/* End the chunk of this job that the dead worker held.  False: it held none. */
+static bool bury_in(struct corpse *dead, const struct job_shm *job)
+{
+    /* Relaxed: of a job whose chunk it held the host changes nothing; another's does not matter. */
+    unsigned retries = atomic_load_explicit(&job->retries, memory_order_relaxed);
+    uint64_t chunks = 0;
+    chunk_word *words = mp_region_words(dead->sup->region, job, &chunks);
+
+    dead->job = job;
+    for (dead->chunk = 0; dead->chunk < chunks; dead->chunk++)
+        if (mp_word_bury(&words[dead->chunk], dead->number, retries,
+                         dead->sup->seats[dead->number].expired, write_outcome, dead) != CHUNK_NONE)
+            return true;
+    return false;
+}
+
+/* End the chunk that the dead worker held, if it held one.  Its ticket says which job to look at;
+ * but a task may have scribbled over that, so if there is none it is looked for everywhere. */
 static void bury(const struct supervisor *sup, uint32_t number, pid_t pid, int status)
 {
     struct corpse dead = {.sup = sup, .number = number, .pid = pid, .status = status};
-    chunk_word *words;
-    uint64_t chunks;
+    const struct job_shm *job = job_of(sup, number);
 
-    dead.job = job_of(sup, number, &words, &chunks);
-    for (; dead.job && dead.chunk < chunks; dead.chunk++)
-        if (mp_word_bury(&words[dead.chunk], number, dead.job->retries, sup->seats[number].expired,
-                         write_outcome, &dead) != CHUNK_NONE)
+    if (job && bury_in(&dead, job))
+        return;
+    for (uint32_t slot = 0; slot < sup->slots; slot++)
+        if (bury_in(&dead, mp_region_job(sup->region, slot)))
             return;
 }
 
@@ -316,23 +349,28 @@ static void reap(struct supervisor *sup)
 
 /* ---- stopping -------------------------------------------------------------------------------- */
 
-/* Kill each worker that runs a chunk which the host has made STOPPING. */
+/* Does the worker run a chunk that the host has made STOPPING? */
+static bool is_to_stop(const struct supervisor *sup, uint32_t number)
+{
+    const struct job_shm *job = job_of(sup, number);
+    uint64_t chunks = 0;
+    chunk_word *words = job ? mp_region_words(sup->region, job, &chunks) : NULL;
+
+    for (uint64_t i = 0; i < chunks; i++) {
+        struct chunk_view view =
+            mp_word_view(atomic_load_explicit(&words[i], memory_order_acquire));
+
+        if (view.state == CHUNK_STOPPING && view.worker == number)
+            return true;
+    }
+    return false;
+}
+
 static void kill_stopping(const struct supervisor *sup)
 {
-    for (uint32_t i = 0; i < sup->region->workers; i++) {
-        chunk_word *words;
-        uint64_t chunks;
-
-        if (sup->seats[i].pid == 0 || !job_of(sup, i, &words, &chunks))
-            continue;
-        for (uint64_t k = 0; k < chunks; k++) {
-            struct chunk_view view =
-                mp_word_view(atomic_load_explicit(&words[k], memory_order_acquire));
-
-            if (view.state == CHUNK_STOPPING && view.worker == i)
-                kill_worker(sup->seats[i].pid);
-        }
-    }
+    for (uint32_t i = 0; i < sup->region->workers; i++)
+        if (sup->seats[i].pid > 0 && is_to_stop(sup, i))
+            kill_worker(sup->seats[i].pid);
 }
 
 /* When the claim that the worker noted is over its limit, decide between "ended in time" and
@@ -406,6 +444,8 @@ static void drop_inheritance(struct supervisor *sup)
     sup->fds[TICKET_WRITE] = mp_close(sup->fds[TICKET_WRITE]);
     sup->fds[BELL_READ] = mp_close(sup->fds[BELL_READ]);
     sup->fds[CONTROL_WRITE] = mp_close(sup->fds[CONTROL_WRITE]);
+    sup->fds[NUDGE_READ] = mp_close(sup->fds[NUDGE_READ]);
+    sup->fds[NUDGE_WRITE] = mp_close(sup->fds[NUDGE_WRITE]);
     mp_watch_child(&sup->fds[WATCH]);
     keep[3] = sup->fds[WATCH_CHILD];
     if (!sup->options->keep_descriptors)
@@ -457,11 +497,22 @@ static bool all_have_left(const struct supervisor *sup)
     return true;
 }
 
+/* Remember how many slots there are, before somebody scribbles over that. */
+static void note_slots(struct supervisor *sup)
+{
+    uint32_t slots =
+        atomic_load_explicit(&mp_region_pool(sup->region)->slots, memory_order_acquire);
+
+    if (slots > sup->slots)
+        sup->slots = slots < MP_SLOTS ? slots : MP_SLOTS;
+}
+
 _Noreturn void mp_supervisor_run(struct supervisor *sup)
 {
     int64_t next = 0;
 
     set_up(sup);
+    note_slots(sup);
     for (;;) {
         struct pollfd polled[] = {{.fd = sup->fds[CONTROL_READ], .events = POLLIN},
                                   {.fd = sup->reaper[0], .events = POLLIN}};
@@ -476,8 +527,8 @@ _Noreturn void mp_supervisor_run(struct supervisor *sup)
             if (!drain(sup->fds[CONTROL_READ]))
                 kill_all(sup); /* the host is gone, or wants it so */
             kill_stopping(sup);
-            ring(sup); /* the answer: a thread of the host that sleeps is to look again */
         }
+        note_slots(sup);
         next = expire_all(sup);
         due = start_due(sup);
         if (due < next)

@@ -15,6 +15,8 @@ enum generation_fd {
     BELL_WRITE,
     CONTROL_READ,
     CONTROL_WRITE,
+    NUDGE_READ, /* the host's own: one thread wakes another */
+    NUDGE_WRITE,
     WATCH, /* two, for mp_watch_*() */
     WATCH_CHILD,
     GENERATION_FDS
@@ -36,6 +38,7 @@ struct supervisor {
     pid_t self;
     int reaper[2];          /* the SIGCHLD handler writes, the loop reads */
     uint32_t failed_starts; /* in a row */
+    uint32_t slots;         /* the descriptors below this one have pages */
 };
 
 /* In the process just forked, with every signal blocked. */

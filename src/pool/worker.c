@@ -208,20 +208,29 @@ static void look_back(struct worker *worker, uint32_t id)
     announce(worker, mp_job_slot(id));
 }
 
+static void set_limit(struct worker *worker, const chunk_word *word, int64_t limit)
+{
+    struct worker_shm *self = mp_region_worker(worker->region, worker->number);
+    int64_t now = mp_now();
+
+    /* The supervisor reads deadline, claim, word, deadline.  Release, both: a deadline that it sees
+     * belongs to the claim that it sees, or it sees the deadline change. */
+    atomic_store_explicit(&self->claim, (uintptr_t)word - (uintptr_t)worker->region->memory.base,
+                          memory_order_release);
+    atomic_store_explicit(&self->deadline, limit < MP_FOREVER - now ? now + limit : MP_FOREVER,
+                          memory_order_release);
+}
+
 /* Where a limit is in force, note which word is about to be claimed and until when: before the
  * claim, so that there is no chunk that hangs and is not watched. */
 static void note_limit(struct worker *worker, const chunk_word *word, int64_t limit)
 {
     struct worker_shm *self = mp_region_worker(worker->region, worker->number);
 
-    /* The supervisor reads deadline, claim, deadline.  Release for each of the later two: a
-     * deadline that it sees belongs to the claim that it sees, or it sees the deadline change. */
+    /* Relaxed: before the claim is overwritten, by the release above. */
     atomic_store_explicit(&self->deadline, 0, memory_order_relaxed);
-    if (limit <= 0)
-        return;
-    atomic_store_explicit(&self->claim, (uintptr_t)word - (uintptr_t)worker->region->memory.base,
-                          memory_order_release);
-    atomic_store_explicit(&self->deadline, mp_now() + limit, memory_order_release);
+    if (limit > 0)
+        set_limit(worker, word, limit);
 }
 
 /* True when the worker has run its number of items. */
@@ -253,14 +262,18 @@ static enum service try_chunk(struct worker *worker, const struct job_shm *job, 
         return SERVED;
     /* From here the job stands still.  If the slot was reused since the descriptor was looked at,
      * and the tag has come round, this is a chunk of another job, with a limit of its own. */
-    if (atomic_load_explicit(&job->limit_ns, memory_order_relaxed) != limit)
-        note_limit(worker, word, atomic_load_explicit(&job->limit_ns, memory_order_relaxed));
+    limit = atomic_load_explicit(&job->limit_ns, memory_order_relaxed);
+    if (limit > 0)
+        set_limit(worker, word, limit); /* its time counts from here */
     ended = run_chunk(worker, &held);
     if (!mp_word_finish(word, held.claimed, ended))
         return SERVICE_DOOMED;
     if (ended == CHUNK_FAILED)
         announce(worker, mp_job_slot(id)); /* the host may want to cancel the rest */
-    return count_items(worker, held.count) ? SERVICE_RETIRED : SERVED;
+    if (!count_items(worker, held.count))
+        return SERVED;
+    look_back(worker, id); /* the replacement would, but the exit function may take its time */
+    return SERVICE_RETIRED;
 }
 
 /* One pass over the job's chunks, from a place of the worker's own, so that workers seldom meet. */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 enum {
-    GRANULE = 65536,      /* pages are committed and given back in these */
+    GRANULE = 4096,       /* pages are committed and given back in these */
     TRIES_IN_OWN_BIN = 8, /* blocks of the request's own bin that are looked at first */
 };
 

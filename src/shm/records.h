@@ -23,6 +23,7 @@
 #ifndef MP_SLOTS
 #define MP_SLOTS 65536
 #endif
+_Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "no lock may stand behind an atomic here");
 _Static_assert(MP_SLOTS <= 1 << 16 && MP_TAG_BITS <= 16, "an id has 32 bits");
 
 enum { CACHE_LINE = 64, WORKER_TEXT_MAX = 200 };
@@ -73,7 +74,7 @@ struct job_shm {
     uint64_t outcomes;        /* offset of the first outcome_shm */
     uint64_t index;           /* of a task: the number of its item */
     uint32_t kind;
-    uint32_t retries;
+    _Atomic uint32_t retries; /* as the first three, for the supervisor */
     /* A job of one chunk has its word and its outcome here. */
     _Alignas(CACHE_LINE) chunk_word word;
     _Alignas(CACHE_LINE) struct outcome_shm outcome;
@@ -104,6 +105,7 @@ enum broken_reason { BROKEN_NOT, BROKEN_FORK, BROKEN_INIT, BROKEN_START };
 struct pool_shm {
     _Alignas(CACHE_LINE) _Atomic uint32_t host_waits;
     _Atomic int64_t least_limit_ns;               /* of all open jobs; 0: no limit is in force */
+    _Atomic uint32_t slots;                       /* the descriptors below this one have pages */
     _Alignas(CACHE_LINE) _Atomic uint64_t deaths; /* counted after what the dead left was mended */
     _Atomic uint64_t lost; /* of these, those that may have taken a ticket with them */
     _Atomic uint32_t broken_reason;

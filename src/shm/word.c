@@ -97,10 +97,10 @@ bool mp_word_cancel(chunk_word *word, uint32_t id)
 
     if (view.id != id || view.state != CHUNK_WAITING)
         return false;
-    /* Relaxed: nobody but the host reads the memory of a chunk that was never begun. */
+    /* Sequentially consistent: a look at the other words follows, see mp_word_finish(). */
     return atomic_compare_exchange_strong_explicit(word, &seen,
                                                    word_of(id, 0, view.attempts, CHUNK_CANCELLED),
-                                                   memory_order_relaxed, memory_order_relaxed);
+                                                   memory_order_seq_cst, memory_order_relaxed);
 }
 
 enum chunk_state mp_word_bury(chunk_word *word, unsigned worker, unsigned retries, bool expired,

@@ -127,6 +127,7 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
     crew->control = generation->fds[CONTROL_READ];
     crew->tasks_per_worker = sup->options->tasks_per_worker;
     generation->fds[BELL_WRITE] = -1;
+    generation->fds[WATCH] = mp_close(generation->fds[WATCH]); /* there is no process to watch */
     start_workers(crew);
     if (pthread_create(&crew->supervisor, NULL, supervise, crew) ||
         pthread_create(&crew->ender, NULL, end_bell, crew))
