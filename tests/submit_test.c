@@ -617,6 +617,7 @@ static void where_the_machine_has_no_memory_nothing_is_taken(void **state)
     input.in_size = sizeof in[0];
     fd = pool->region.memory.fd;
     pool->region.memory.fd = -1; /* so that no page can be had */
+    pool->slots_committed = 0;   /* and the first slot needs one */
     assert_refused(&plain, -EBADF);
     assert_refused(&chunks, -EBADF);
     assert_refused(&input, -EBADF);
