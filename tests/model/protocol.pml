@@ -24,8 +24,9 @@
  *     (M_NO_LOST, M_DELAY_NOLOST), before the bell (M_LOST_LATE).  The host looks at every word when
  *     `deaths` or `lost` moved (M_DEATHS_ONLY: the two are not read in one step), and posts again only
  *     if `lost` moved.
- *   A close by a thread that does not sleep is followed by a poke; the supervisor answers each poke
- *     with the bell (M_NO_ECHO), after it has read the poke (M_POKE_LATE).
+ *   A close by a thread that does not sleep is followed by a nudge of the one that does (M_NO_NUDGE); the
+ *     nudge pipe is polled beside the bell, so here they are one.  The supervisor looks for STOPPING words
+ *     after it has read the poke (M_POKE_LATE).
  *   At a deadline the word is loaded before the record is compared, and the CAS is from that value, so that
  *     it hits the claim whose time is up and not the next one (M_DEADLINE_FIRST, M_SEEN_TAG).
  *   The descriptor is read after the claim and before the finish: a RUNNING word pins it (M_DESC_EARLY).
@@ -448,7 +449,7 @@ end_idle:
 #ifdef DEADLINES
     EACHW(TICKW)
 #endif
-#ifdef CANCEL
+#if NSTOP>0
 #ifdef M_POKE_LATE
     :: poke -> goto poked
 #else
@@ -456,14 +457,9 @@ end_idle:
 #endif
 #endif
     od;
-#ifdef CANCEL
-poked:
 #if NSTOP>0
+poked:
     EACHW(POKEW)
-#endif
-#ifndef M_NO_ECHO
-    bp=1;                       /* whoever closed the job does not sleep; whoever sleeps shall look */
-#endif
 #ifdef M_POKE_LATE
     poke=0;
 #endif
@@ -603,6 +599,11 @@ end_w: do
 #define STOPWORD(i) :: S[s].s[i]==RUNNING && nhs>0 -> nhs--; S[s].s[i]=STOPPING; pk=1
 #else
 #define STOPWORD(i)
+#endif
+#ifdef M_NO_NUDGE               /* whoever closed the job does not sleep; whoever sleeps shall look */
+#define NUDGE
+#else
+#define NUDGE bp=1;
 #endif
 #ifdef M_CANCEL_ONCE
 #define CLOSED now
@@ -778,7 +779,7 @@ swnext:
 #endif
   atomic { nterm=0; nwait=0; now=0;
     if
-    :: other -> other=0; s=0; poke=1; goto sleep
+    :: other -> other=0; s=0; NUDGE goto sleep
     :: !other && s==0 -> goto next0
 #if NS>1
     :: !other && s==1 -> goto next1
