@@ -145,7 +145,7 @@ static void wait_for_kill(void)
 struct fate {
     int signal; /* raised; 0: none */
     int status; /* with no signal: of the exit */
-    bool quick; /* by _exit */
+    int quick;  /* by _exit; no padding: valgrind would see it come back as an output */
 };
 
 static int32_t meet_fate(mproc_task *task, void *ctx)
@@ -168,10 +168,9 @@ static int32_t meet_fate(mproc_task *task, void *ctx)
 
 static void a_task_that_dies_is_reported_with_how_and_the_pool_goes_on(void **state)
 {
-    struct fate fates[] = {{SIGKILL, 0, false}, {SIGSEGV, 0, false}, {SIGABRT, 0, false},
-                           {SIGTERM, 0, false}, {SIGBUS, 0, false},  {0, 0, false},
-                           {0, 1, false},       {0, 0, true},        {0, 3, true},
-                           {0, 255, true}};
+    struct fate fates[] = {{SIGKILL, 0, 0}, {SIGSEGV, 0, 0}, {SIGABRT, 0, 0}, {SIGTERM, 0, 0},
+                           {SIGBUS, 0, 0},  {0, 0, 0},       {0, 1, 0},       {0, 0, 1},
+                           {0, 3, 1},       {0, 255, 1}};
     mproc_submit_options options = {.size = sizeof options, .ctx_size = sizeof fates[0]};
     mproc_pool *pool;
 
@@ -217,7 +216,7 @@ static int32_t leave_sleeper(mproc_task *task, void *ctx)
 
 static void what_a_task_started_dies_with_it(void **state)
 {
-    struct fate fates[] = {{SIGKILL, 0, false}, {SIGSEGV, 0, false}, {0, 0, false}, {0, 3, true}};
+    struct fate fates[] = {{SIGKILL, 0, 0}, {SIGSEGV, 0, 0}, {0, 0, 0}, {0, 3, 1}};
     mproc_submit_options options = {.size = sizeof options, .ctx_size = sizeof fates[0]};
     mproc_pool *pool;
 
