@@ -632,6 +632,39 @@ static void assert_broken(mproc_pool *pool, const char *why, const char *how)
     assert_int_equal(failure.error, MPROC_EBROKEN);
 }
 
+static int32_t init_says_why(int32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    return mproc_fail(3, "no licence");
+}
+
+static int32_t never_run(mproc_task *task, void *ctx)
+{
+    (void)task;
+    (void)ctx;
+    return 0;
+}
+
+static void what_init_says_of_its_failure_is_told(void **state)
+{
+    mproc_pool_options options = {.size = sizeof options, .init = init_says_why};
+    mproc_failure failure = {.size = sizeof failure};
+    mproc_future *future;
+    mproc_pool *pool;
+
+    (void)state;
+    assert_int_equal(mproc_pool_create(&pool, 2, &options), 0);
+    assert_int_equal(mproc_pool_submit(pool, &future, never_run, NULL, NULL, 0, NULL), 0);
+    assert_int_equal(mproc_future_wait(future, -1), 0);
+    assert_int_equal(mproc_future_failure(future, &failure), 0);
+    assert_int_equal(failure.error, MPROC_EBROKEN);
+    assert_string_equal(failure.text,
+                        "the init function failed in every worker: exit status 3: no licence");
+    mproc_future_free(future);
+    mproc_pool_destroy(pool);
+}
+
 static void an_init_that_always_fails_breaks_the_pool_and_says_why(void **state)
 {
     const struct {
@@ -1060,6 +1093,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_limit_hits_no_innocents),
     TEST(a_worker_is_replaced_after_its_number_of_items),
     TEST(with_one_task_per_worker_each_has_a_process_of_its_own),
+    TEST(what_init_says_of_its_failure_is_told),
     TEST(an_init_that_always_fails_breaks_the_pool_and_says_why),
     TEST(a_task_submitted_to_a_pool_that_cannot_start_is_told_why),
     TEST(an_init_that_fails_at_first_is_tried_again),

@@ -35,8 +35,8 @@ typedef struct mproc_failure {
     int32_t error;             /* the error of this item, as the call returned it */
     int32_t code;              /* MPROC_ETASK: what the function returned, or gave to mproc_fail();
                                   MPROC_ECRASHED without a signal: the worker's exit status */
-    int32_t signal;            /* the signal that ended the worker, or 0 */
-    int32_t pid;               /* the worker's process id, or 0 if none ran it */
+    int32_t signal;            /* MPROC_ECRASHED, MPROC_ELIMIT: what ended the worker, or 0 */
+    int32_t pid;               /* MPROC_ETASK, _ECRASHED, _ELIMIT: of the worker that ran it last */
     int32_t attempts;          /* how often the item was begun */
     char text[MPROC_TEXT_MAX]; /* what the task left with mproc_fail(), or why the pool broke */
 } mproc_failure;

@@ -42,9 +42,12 @@ typedef int32_t (*mproc_map_fn)(const void *in, void *out, void *ctx);
 /* The same for `count` items that lie side by side, and as many results. */
 typedef int32_t (*mproc_batch_fn)(const void *in, void *out, size_t count, void *ctx);
 
-/* Run once in each worker before its first task; non-zero: the worker cannot work. */
+/* Run once in each worker before its first task; non-zero: the worker cannot work, and mproc_fail()
+ * may say why.  Workers are numbered from 0; a replacement has the number of the one it replaces. */
 typedef int32_t (*mproc_init_fn)(int32_t worker, void *arg);
-/* Run in each worker that ends in peace. */
+/* Run in a worker that leaves because the pool was closed or restarted, or after tasks_per_worker.
+ * Not after a crash; and when a pool is terminated, or destroyed without having been joined, it may
+ * or may not run.  What tasks printed is flushed in the same cases. */
 typedef void (*mproc_exit_fn)(int32_t worker, void *arg);
 typedef void (*mproc_hook_fn)(void);
 
@@ -60,7 +63,8 @@ typedef struct mproc_pool_options {
      * 0: twice the machine's memory. */
     uint64_t arena_size;
     int64_t time_limit_ms; /* for each item or task, unless its call says otherwise; 0: none */
-    /* The same: how often an item whose worker died is begun again, 254 times at most. */
+    /* The same: how often an item is begun again after MPROC_ECRASHED, 254 times at most.  Not
+     * after MPROC_ETASK, MPROC_ELIMIT or a cancel. */
     int32_t retries;
     uint32_t tasks_per_worker; /* a worker is replaced after this many items; 0: never */
     /* Non-zero: workers keep the descriptors they inherit; else all but 0, 1 and 2 are closed in
@@ -130,7 +134,8 @@ int mproc_pool_terminate(mproc_pool *pool);
  */
 int mproc_pool_restart(mproc_pool *pool);
 
-/* Terminate, join, and give everything back.  Accepts NULL; a foreign handle is left alone. */
+/* Terminate, join, and give everything back: open tasks end with -ECANCELED, so close and join
+ * first to let them finish.  Accepts NULL; a foreign handle is left alone. */
 void mproc_pool_destroy(mproc_pool *pool);
 
 /* ---- map ------------------------------------------------------------------------------------- */
@@ -141,22 +146,27 @@ void mproc_pool_destroy(mproc_pool *pool);
  *
  * - `in` NULL: each item is its own index, as a uint64_t; in_size must be 0 or 8.  `out` may be
  *   NULL with an out_size of 0.  Items and results in memory of mproc_pool_alloc() are used in
- *   place; other memory is copied.
+ *   place; other memory is copied.  `out` may be `in`; they must not overlap otherwise.
  * - `ctx` reaches fn as it is: it must point to memory that stood when the pool was made, or to
- *   memory of mproc_pool_alloc(); or ctx_size has it copied.
+ *   memory of mproc_pool_alloc(); or ctx_size has it copied.  In the first case fn sees what that
+ *   memory held when the pool was made.
  * - The first failure cancels the items that are not begun; when those that run have ended, the
- *   error of the lowest failing item is returned.  Results of items that were done are in `out`.
+ *   error of the lowest item that failed is returned.  Results of items that were done are in
+ *   `out`; the places of others are as they were, or whatever fn left there.
  * - With `statuses` every item is run.  statuses[i] becomes 0 or the error of item i, and the call
  *   returns how many failed.  An item may crash or exit, or hang under a
  *   time limit: the others are not touched.
  * - With statuses, a time limit or retries each item is a chunk of its own: what happens to one
  *   does not happen to its neighbours.
  *
+ * - At timeout_ms the call returns -ETIMEDOUT; items that did not end have -ECANCELED.
+ * - `failure` (its size set) tells of the first item that failed; its error is 0 if none did.
+ *
  * Returns 0 (or a count, with statuses), MPROC_ETASK, MPROC_ECRASHED, MPROC_ELIMIT, MPROC_EBROKEN,
  * -ECANCELED (terminated meanwhile), -ETIMEDOUT; or, with nothing begun, -EINVAL, -EOVERFLOW (count
  * x size), -ENOMEM (the arena has no room for it), -ENOSPC (the machine has none), -EAGAIN (65,536
- * tasks are open), -EBUSY (a restart is under way), MPROC_ECLOSED, MPROC_EFUNC.  A map of 0 items
- * succeeds.
+ * tasks are open), -EBUSY (a restart is under way), MPROC_ECLOSED, MPROC_EBROKEN, MPROC_EFUNC.  A
+ * map of 0 items succeeds.
  */
 int mproc_pool_map(mproc_pool *pool, mproc_map_fn fn, void *ctx, const void *in, size_t in_size,
                    void *out, size_t out_size, size_t count, const mproc_map_options *options);
@@ -187,6 +197,7 @@ void mproc_results_free(mproc_results *results);
 /*
  * mproc_pool_map() with workers of its own (0: mproc_cpu_count(), never more than items), forked at
  * the call: fn sees all memory that the caller sees, and inputs are not copied at all.  Forks.
+ * Returns as mproc_pool_create() or mproc_pool_map(); what is "the pool's" there is none here.
  */
 int mproc_map(mproc_map_fn fn, void *ctx, const void *in, size_t in_size, void *out,
               size_t out_size, size_t count, int32_t workers, const mproc_map_options *options);

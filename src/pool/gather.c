@@ -234,15 +234,19 @@ static void explain(mproc_pool *pool, int status)
     const char *what = reason == BROKEN_INIT ? "the init function failed in every worker"
                                              : "every worker died as it started";
     size_t room = sizeof pool->why_broken;
+    char text[WORKER_TEXT_MAX];
 
     if (pool->why_broken[0])
         return;
+    memcpy(text, shared_of(pool)->init_text, sizeof text);
+    text[sizeof text - 1] = '\0';
     if (reason == BROKEN_FORK)
         snprintf(pool->why_broken, room, "no worker could be started: %s", mproc_strerror(value));
     else if ((reason == BROKEN_INIT || reason == BROKEN_START) && value < 0)
         snprintf(pool->why_broken, room, "%s: killed by signal %d", what, (int)-(int64_t)value);
     else if (reason == BROKEN_INIT || reason == BROKEN_START)
-        snprintf(pool->why_broken, room, "%s: exit status %d", what, (int)value);
+        snprintf(pool->why_broken, room, "%s: exit status %d%s%.120s", what, (int)value,
+                 text[0] ? ": " : "", text);
     else if (status != -1 && WIFSIGNALED(status))
         snprintf(pool->why_broken, room, "the supervisor was killed by signal %d",
                  WTERMSIG(status));

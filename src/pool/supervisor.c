@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,8 +96,10 @@ static _Noreturn void child_worker(struct supervisor *sup, uint32_t number)
         options->child_fork();
     if (options->init)
         r = options->init((int32_t)number, options->arg);
-    if (r)
+    if (r) {
+        memcpy(mp_region_pool(sup->region)->init_text, mp_worker_fail_text(), WORKER_TEXT_MAX);
         child_exit((r & 0xff) ? r & 0xff : EXIT_CANNOT_START);
+    }
     if (!mp_is_open(worker.tickets) || !mp_is_open(worker.bell))
         child_exit(EXIT_CANNOT_START);                 /* init closed what it did not open */
     mp_bond_child(seat->bond, BOND_THREAD, sup->self); /* init may have changed the user id */

@@ -24,6 +24,11 @@ struct mproc_task {
 /* What the function that runs now left with mproc_fail(). */
 static _Thread_local char fail_text[WORKER_TEXT_MAX];
 
+const char *mp_worker_fail_text(void)
+{
+    return fail_text;
+}
+
 /* One chunk that this worker holds. */
 struct holding {
     const struct job_shm *job;

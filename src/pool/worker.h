@@ -21,5 +21,7 @@ enum worker_end {
 };
 
 enum worker_end mp_worker_run(struct worker *worker);
+/* What was left with mproc_fail() since the last task, if anything: WORKER_TEXT_MAX bytes. */
+const char *mp_worker_fail_text(void);
 
 #endif

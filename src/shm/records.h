@@ -110,6 +110,8 @@ struct pool_shm {
     _Atomic uint64_t lost; /* of these, those that may have taken a ticket with them */
     _Atomic uint32_t broken_reason;
     _Atomic int32_t broken_value; /* error of fork, exit status, or minus the signal */
+    /* What a worker whose init function failed left with mproc_fail(): only for a person to read. */
+    _Alignas(CACHE_LINE) char init_text[WORKER_TEXT_MAX];
 };
 
 #endif

@@ -86,6 +86,7 @@ void mp_region_reset(const struct region *region)
     atomic_store_explicit(&pool->deaths, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->lost, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->broken_reason, BROKEN_NOT, memory_order_relaxed);
+    pool->init_text[0] = '\0';
     for (uint32_t i = 0; i < region->workers; i++) {
         struct worker_shm *worker = mp_region_worker(region, i);
 
