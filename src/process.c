@@ -230,8 +230,7 @@ static _Noreturn void child_run(mproc_process *process, const struct birth *birt
     if (birth->options.daemon) /* after the mask, of which it may need a signal */
         mp_bond_child(&child_fds[BOND], BOND_PROCESS, birth->parent);
     code = birth->main(birth->arg);
-    fflush(stdout);
-    fflush(stderr);
+    mp_flush_child();
     _exit(code & 0xff);
 }
 

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -108,6 +109,20 @@ pid_t mp_fork(sigset_t *mask, const struct guard *own)
     if (pid != 0)
         pthread_sigmask(SIG_SETMASK, mask, NULL);
     return pid;
+}
+
+static void flush_unless_locked(FILE *stream)
+{
+    if (ftrylockfile(stream))
+        return;
+    fflush(stream);
+    funlockfile(stream);
+}
+
+void mp_flush_child(void)
+{
+    flush_unless_locked(stdout);
+    flush_unless_locked(stderr);
 }
 
 void mp_signals_default(void)

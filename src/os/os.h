@@ -108,8 +108,12 @@ unsigned mp_epoch(void);
  * child keeps the descriptors of `own` (may be NULL) and loses those of all other guards.
  */
 pid_t mp_fork(sigset_t *mask, const struct guard *own);
-void mp_signals_default(
-    void); /* every disposition to SIG_DFL, SIGTTOU ignored; nothing blocked.  Child. */
+/* Flush stdout and stderr before a child of ours ends, as exit would; but not a stream whose lock
+ * another thread had at the fork: not every C library frees that in the child, and then it is never
+ * to be had. */
+void mp_flush_child(void);
+/* Every disposition to SIG_DFL, but SIGTTOU ignored; nothing blocked.  Child. */
+void mp_signals_default(void);
 void mp_renice(int by); /* add to the nice value, as far as that is allowed.  Child. */
 /* The only caller of kill(): -EINVAL for a pid of 1 or less.  Child. */
 int mp_kill(pid_t pid, bool group, int signal);

@@ -57,20 +57,9 @@ static void child_set_name(uint32_t number)
     mp_set_name(name);
 }
 
-/* Flush what tasks printed, as exit would.  Not a stream whose lock some thread of the host had at
- * the fork: not every C library frees that in the child, and it would never be had. */
-static void child_flush(FILE *stream)
-{
-    if (ftrylockfile(stream))
-        return;
-    fflush(stream);
-    funlockfile(stream);
-}
-
 static _Noreturn void child_exit(int status)
 {
-    child_flush(stdout);
-    child_flush(stderr);
+    mp_flush_child();
     _exit(status);
 }
 
