@@ -342,8 +342,7 @@ static void one_task_wakes_every_thread_that_waits_for_any_with_it(void **state)
     close_pool();
 }
 
-/* ---- cancelled by another thread
- * ----------------------------------------------------------------- */
+/* ---- cancelled by another thread ------------------------------------------------------------- */
 
 static void a_cancel_of_what_is_not_begun_wakes_whoever_waits_for_it(void **state)
 {
@@ -426,8 +425,7 @@ static void a_terminate_wakes_every_thread(void **state)
     close_pool();
 }
 
-/* ---- all of it at once
- * --------------------------------------------------------------------------- */
+/* ---- all of it at once ----------------------------------------------------------------------- */
 
 static uint64_t answer(uint64_t number)
 {
@@ -506,8 +504,7 @@ static void threads_that_submit_wait_and_cancel_do_not_disturb_each_other(void *
     close_pool();
 }
 
-/* ---- what the host does not believe
- * ---------------------------------------------------------------- */
+/* ---- what the host does not believe ---------------------------------------------------------- */
 
 /* The job that was posted first of those that are open. */
 static struct job *first_open_job(void)
@@ -663,8 +660,7 @@ static void a_failure_is_checked_before_it_is_handed_on(void **state)
     close_pool();
 }
 
-/* ---- a worker that scribbles
- * ----------------------------------------------------------------------- */
+/* ---- a worker that scribbles ----------------------------------------------------------------- */
 
 /* One worker scribbles (at NULL: over the word of its own chunk), another is in the middle of a
  * task, a third task waits. */
@@ -822,8 +818,7 @@ static void a_worker_that_pretends_to_leave_does_not_die_unseen(void **state)
     }
 }
 
-/* ---- noise
- * ----------------------------------------------------------------------------------------- */
+/* ---- noise ----------------------------------------------------------------------------------- */
 
 static void ready_bits_of_nothing_do_no_harm(void **state)
 {

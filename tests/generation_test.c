@@ -137,7 +137,7 @@ static void assert_workers_gone(void)
         assert_true(test_process_gone(atomic_load(&told()->pids[i]), ORPHANS_MS * test_slowness()));
 }
 
-/* ---- start and end ----------------------------------------------------------------------------- */
+/* ---- start and end --------------------------------------------------------------------------- */
 
 static void what_is_started_and_shut_leaves_in_peace(void **state)
 {
@@ -240,7 +240,7 @@ static void a_generation_can_follow_another_in_the_same_region(void **state)
     finish_with(0);
 }
 
-/* ---- force ------------------------------------------------------------------------------------- */
+/* ---- force ----------------------------------------------------------------------------------- */
 
 /* Stop the supervisor, as a debugger or a mistaken kill does. */
 static void stop_supervisor(void)
@@ -325,7 +325,7 @@ static void nothing_outlives_its_host(void **state)
     close_region();
 }
 
-/* ---- the bell ---------------------------------------------------------------------------------- */
+/* ---- the bell -------------------------------------------------------------------------------- */
 
 static void a_nudge_wakes_the_sleeper(void **state)
 {
@@ -411,7 +411,7 @@ static void workers_that_all_refuse_end_the_generation_which_says_why(void **sta
     finish_with(0);
 }
 
-/* ---- tickets ----------------------------------------------------------------------------------- */
+/* ---- tickets --------------------------------------------------------------------------------- */
 
 /* Fill the ticket pipe with tickets of a job that is not there. */
 static size_t post_until_full(size_t at_once)
@@ -466,7 +466,7 @@ static void the_last_ticket_that_fits_is_written_alone(void **state)
     finish_with(0);
 }
 
-/* ---- descriptors ------------------------------------------------------------------------------- */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 /* In another child of the host: 0 if none of the generation's descriptors is open there. */
 static int look_for_descriptors(void *numbers)
@@ -569,7 +569,7 @@ static void a_start_without_descriptors_fails_and_leaves_nothing(void **state)
     close_region();
 }
 
-/* ---- what the user hears of the fork ------------------------------------------------------------- */
+/* ---- what the user hears of the fork --------------------------------------------------------- */
 
 static int hooks[3];
 

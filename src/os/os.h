@@ -55,8 +55,7 @@ int mp_above_standard(int fd);
 int mp_pipe_cloexec(int ends[2]);         /* a pipe at any number, for mp_pipe() */
 void mp_close_range(int first, int last); /* both included, for mp_close_others().  Child. */
 
-/* ---- memory.c, memory_*.c: anonymous memory that forks share
- * ------------------------------------------- */
+/* ---- memory.c, memory_*.c: anonymous memory that forks share --------------------------------- */
 
 struct memory {
     char *base;
@@ -118,8 +117,7 @@ void mp_renice(int by); /* add to the nice value, as far as that is allowed.  Ch
 /* The only caller of kill(): -EINVAL for a pid of 1 or less.  Child. */
 int mp_kill(pid_t pid, bool group, int signal);
 
-/* ---- watch.c, watch_*.c: to watch a child and to signal it, never a stranger with its pid
- * -------- */
+/* ---- watch.c, watch_*.c: to watch a child and to signal it, never a stranger with its pid ---- */
 
 /*
  * watch[0] is the parent's: readable when the child has ended.  watch[1] is held by the child where
@@ -141,8 +139,7 @@ int mp_pidfd_open(pid_t pid);
 int mp_pidfd_wait(int fd, int *status); /* does not block: -EAGAIN; -ECHILD as above */
 int mp_pidfd_signal(int fd, int signal);
 
-/* ---- bond_*.c: a child that does not outlive its parent
- * ------------------------------------------ */
+/* ---- bond_*.c: a child that does not outlive its parent -------------------------------------- */
 
 enum bond_kind {
     BOND_PROCESS, /* until the parent process ends */
@@ -174,8 +171,7 @@ int mp_code_map_create(struct code_map **map);
 bool mp_code_map_knows(const struct code_map *map, uintptr_t function);
 void mp_code_map_free(struct code_map *map);
 
-/* ---- cpu_*.c: how many CPUs there are for us
- * ------------------------------------------------------ */
+/* ---- cpu_*.c: how many CPUs there are for us ------------------------------------------------- */
 
 int32_t mp_cpu_allowed(void); /* CPUs that this process may run on; at least 1 */
 /* The CPU quota of the process's cgroup and all above it, rounded up; 0: none.  `root` stands
