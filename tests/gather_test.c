@@ -818,6 +818,173 @@ static void a_worker_that_pretends_to_leave_does_not_die_unseen(void **state)
     }
 }
 
+/* ---- a task that nobody waits for ------------------------------------------------------------ */
+
+struct birth {
+    int32_t worker;
+    int32_t pid;
+};
+
+/* Each worker says who it is, and waits until it may begin. */
+static int32_t init_at_gate(int32_t worker, void *arg)
+{
+    struct birth birth = {worker, (int32_t)getpid()};
+    char byte;
+
+    (void)arg;
+    return write(gates[2][1], &birth, sizeof birth) != sizeof birth ||
+           read(gates[3][0], &byte, 1) != 1;
+}
+
+static unsigned worker_of(const struct job *job)
+{
+    return mp_word_view(atomic_load(job->words)).worker;
+}
+
+/* Three workers that have begun; the replacements of any will not.  Their pids by number. */
+static void open_pool_of_three(pid_t pids[3])
+{
+    mproc_pool_options options = {
+        .size = sizeof options, .keep_descriptors = 1, .arena_size = MIB, .init = init_at_gate};
+    struct birth birth;
+
+    assert_int_equal(mproc_pool_create(&pool, 3, &options), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(read(gates[2][0], &birth, sizeof birth), sizeof birth);
+        assert_in_range(birth.worker, 0, 2);
+        pids[birth.worker] = (pid_t)birth.pid;
+        assert_int_equal(write(gates[3][1], "", 1), 1);
+    }
+}
+
+/* A look finds both that the task has ended and that a ticket may be lost.  No replacement comes
+ * up: it would tell of the task's end in another way. */
+static void an_abandoned_task_that_crashed_is_not_touched_after_its_end(void **state)
+{
+    struct pool_shm *shared;
+    struct order order = {.deed = SCRIBBLE, .end = CRASH};
+    pid_t pids[3] = {0};
+    mproc_future *abandoned, *other;
+    unsigned busy;
+
+    (void)state;
+    open_pool(1, MIB);
+    if (workers_are_threads()) {
+        close_pool();
+        skip();
+    }
+    mproc_pool_destroy(pool);
+    open_pool_of_three(pids);
+    shared = mp_region_pool(&pool->region);
+    order.at = pool->region.memory.base; /* and no bytes */
+    abandoned = begin(0);
+    busy = worker_of(LIST_ENTRY(pool->open.next, struct job, in_open));
+    other = begin(1);
+    busy += worker_of(LIST_ENTRY(pool->open.prev, struct job, in_open));
+    mproc_future_free(abandoned);
+    give_order(0, &order);
+    assert_in_range(busy, 1, 3);
+    assert_int_equal(kill(pids[0 + 1 + 2 - busy], SIGKILL), 0);
+    while (atomic_load(&shared->deaths) < 2 || atomic_load(&shared->lost) < 1)
+        sched_yield();
+    assert_int_equal(mproc_future_is_done(other), 0);
+    let_go(1);
+    assert_int_equal(mproc_future_wait(other, -1), 0);
+    assert_done_at(other, 1);
+    close_pool();
+}
+
+/* ---- a supervisor that does not answer ------------------------------------------------------- */
+
+enum { UNANSWERED_MS = 5000 };
+
+/* A thread waits for ever, and the supervisor is stopped.  A lone worker is held by one task, and
+ * the thread waits for the next; else it waits for the task that is held.  Returns that one. */
+static mproc_future *open_unanswered_pool(int32_t workers, struct waiting *waiting,
+                                          mproc_future **awaited)
+{
+    mproc_future *held;
+
+    open_pool(workers, MIB);
+    if (workers_are_threads()) {
+        close_pool();
+        skip();
+    }
+    held = begin(0);
+    *awaited = workers == 1 ? submit(1) : held;
+    start_waiting(waiting, awaited, 1, -1);
+    until_so_many_wait(1);
+    assert_int_equal(kill(pool->generation.supervisor, SIGSTOP), 0);
+    return held;
+}
+
+static int32_t hang_item(const void *in, void *out, void *ctx)
+{
+    (void)in;
+    (void)out;
+    (void)ctx;
+    for (;;)
+        pause();
+    return 0;
+}
+
+static void a_map_ends_at_its_deadline_though_the_supervisor_is_stopped(void **state)
+{
+    mproc_map_options options = {.size = sizeof options, .timeout_ms = 200};
+    mproc_future *future;
+    struct waiting waiting;
+    int64_t start;
+
+    (void)state;
+    open_unanswered_pool(4, &waiting, &future);
+    start = mp_now();
+    assert_int_equal(mproc_pool_map(pool, hang_item, NULL, NULL, 0, NULL, 0, 2, &options),
+                     -ETIMEDOUT);
+    assert_in_range((mp_now() - start) / NS_PER_MS, 200, limit_ms(UNANSWERED_MS));
+    assert_int_equal(end_waiting(&waiting), 0);
+    assert_int_equal(mproc_future_result(future, NULL, NULL), MPROC_EBROKEN);
+    mproc_future_free(future);
+    close_pool();
+}
+
+static void a_terminate_ends_a_wait_though_the_supervisor_is_stopped(void **state)
+{
+    mproc_future *future;
+    struct waiting waiting;
+    int64_t start;
+
+    (void)state;
+    open_unanswered_pool(4, &waiting, &future);
+    start = mp_now();
+    assert_int_equal(mproc_pool_terminate(pool), 0);
+    assert_int_equal(end_waiting(&waiting), 0);
+    assert_in_range((mp_now() - start) / NS_PER_MS, 0, limit_ms(UNANSWERED_MS));
+    assert_int_equal(mproc_future_result(future, NULL, NULL), -ECANCELED);
+    mproc_future_free(future);
+    close_pool();
+}
+
+static void a_cancel_wakes_who_waits_though_the_supervisor_is_stopped(void **state)
+{
+    mproc_future *held, *queued;
+    struct waiting waiting;
+    int64_t start;
+
+    (void)state;
+    held = open_unanswered_pool(1, &waiting, &queued);
+    start = mp_now();
+    assert_int_equal(mproc_future_cancel(queued), 0);
+    assert_int_equal(end_waiting(&waiting), 0);
+    assert_in_range((mp_now() - start) / NS_PER_MS, 0, limit_ms(1000));
+    assert_int_equal(mproc_future_result(queued, NULL, NULL), -ECANCELED);
+    mproc_future_free(queued);
+    start = mp_now();
+    close_pool();
+    assert_in_range((mp_now() - start) / NS_PER_MS, 0, limit_ms(UNANSWERED_MS));
+    assert_int_equal(mproc_future_result(held, NULL, NULL), -ECANCELED);
+    mproc_future_free(held);
+}
+
 /* ---- noise ----------------------------------------------------------------------------------- */
 
 static void ready_bits_of_nothing_do_no_harm(void **state)
@@ -957,6 +1124,10 @@ static const struct CMUnitTest tests[] = {
     TEST(random_bytes_over_all_shared_memory_break_the_pool_and_nothing_else),
     TEST(scribbled_records_neither_lose_a_task_nor_hold_it_up),
     TEST(a_worker_that_pretends_to_leave_does_not_die_unseen),
+    TEST(an_abandoned_task_that_crashed_is_not_touched_after_its_end),
+    TEST(a_map_ends_at_its_deadline_though_the_supervisor_is_stopped),
+    TEST(a_terminate_ends_a_wait_though_the_supervisor_is_stopped),
+    TEST(a_cancel_wakes_who_waits_though_the_supervisor_is_stopped),
     TEST(ready_bits_of_nothing_do_no_harm),
     TEST(counts_of_deaths_that_were_none_do_no_harm),
     TEST(a_bell_without_end_does_not_keep_the_host_from_its_deadline),
