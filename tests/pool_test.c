@@ -549,6 +549,144 @@ static void a_pool_with_open_tasks_is_not_restarted(void **state)
     clear_stage();
 }
 
+static int32_t note_start(int32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    atomic_store(&stage->supervisor, (int32_t)getppid());
+    atomic_store(&stage->pids[atomic_fetch_add(&stage->runs, 1) % TRACKED], (int32_t)getpid());
+    return 0;
+}
+
+static void exit_behind_gate(int32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    atomic_fetch_add(&stage->begun, 1);
+    await(&stage->gate, 1);
+}
+
+/* The first fork is that of create. */
+static void hold_second_fork(void)
+{
+    if (atomic_fetch_add(&stage->befores, 1) == 0)
+        return;
+    atomic_fetch_add(&stage->begun, 1);
+    await(&stage->gate, 1);
+}
+
+struct restarting {
+    pthread_t thread;
+    mproc_pool *pool;
+    int result;
+};
+
+static void *restart_in_thread(void *arg)
+{
+    struct restarting *self = arg;
+
+    self->result = mproc_pool_restart(self->pool);
+    return NULL;
+}
+
+static void start_restart(struct restarting *restarting, mproc_pool *pool)
+{
+    *restarting = (struct restarting){.pool = pool, .result = UNTOUCHED};
+    assert_int_equal(pthread_create(&restarting->thread, NULL, restart_in_thread, restarting), 0);
+}
+
+static int end_restart(struct restarting *restarting)
+{
+    assert_int_equal(pthread_join(restarting->thread, NULL), 0);
+    return restarting->result;
+}
+
+/* End a pool whose restart has come so far that `begun` are at the gate. */
+static void end_during_restart(const mproc_pool_options *options, int32_t begun,
+                               int (*end)(mproc_pool *pool))
+{
+    struct restarting restarting;
+    mproc_pool *pool;
+
+    set_stage();
+    pool = make_pool(2, options);
+    await(&stage->runs, 2);
+    start_restart(&restarting, pool);
+    await(&stage->begun, begun);
+    assert_int_equal(end(pool), 0);
+    if (end == mproc_pool_close)
+        assert_int_equal(mproc_pool_join(pool, 0), -ETIMEDOUT);
+    atomic_store(&stage->gate, 1);
+    assert_int_equal(mproc_pool_join(pool, 10000 * test_slowness()), 0);
+    assert_int_equal(end_restart(&restarting), MPROC_ECLOSED);
+    assert_int_equal(mproc_pool_join(pool, 0), 0);
+    for (size_t i = 0; i < 2; i++)
+        assert_true(test_process_gone((pid_t)atomic_load(&stage->pids[i]), 1000 * test_slowness()));
+    assert_true(test_process_gone((pid_t)atomic_load(&stage->supervisor), 1000 * test_slowness()));
+    assert_int_equal(
+        mproc_pool_submit(pool, &(mproc_future *){NULL}, tell_pid, NULL, NULL, 0, NULL),
+        MPROC_ECLOSED);
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
+static void a_restart_gives_way_to_a_close_or_terminate_while_the_old_workers_leave(void **state)
+{
+    mproc_pool_options options = {
+        .size = sizeof options, .init = note_start, .exit = exit_behind_gate};
+
+    (void)state;
+    end_during_restart(&options, 2, mproc_pool_close);
+    end_during_restart(&options, 2, mproc_pool_terminate);
+}
+
+static void a_restart_gives_way_to_a_close_or_terminate_while_it_forks(void **state)
+{
+    mproc_pool_options options = {
+        .size = sizeof options, .init = note_start, .before_fork = hold_second_fork};
+
+    (void)state;
+    end_during_restart(&options, 1, mproc_pool_close);
+    end_during_restart(&options, 1, mproc_pool_terminate);
+}
+
+static pthread_mutex_t lock_of_host = PTHREAD_MUTEX_INITIALIZER;
+
+static void lock_before_fork(void)
+{
+    atomic_fetch_add(&stage->befores, 1);
+    pthread_mutex_lock(&lock_of_host);
+}
+
+static void unlock_after_fork(void)
+{
+    pthread_mutex_unlock(&lock_of_host);
+}
+
+/* The lock of a language runtime is such a one. */
+static void fork_hooks_may_take_a_lock_that_is_held_around_other_calls(void **state)
+{
+    mproc_pool_options options = {
+        .size = sizeof options, .before_fork = lock_before_fork, .parent_fork = unlock_after_fork};
+    struct restarting restarting;
+    mproc_future *future = NULL;
+    mproc_pool *pool;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(1, &options);
+    pthread_mutex_lock(&lock_of_host);
+    start_restart(&restarting, pool);
+    await(&stage->befores, 2);
+    assert_int_equal(mproc_pool_submit(pool, &future, tell_pid, NULL, NULL, 0, NULL), -EBUSY);
+    pthread_mutex_unlock(&lock_of_host);
+    assert_int_equal(end_restart(&restarting), 0);
+    assert_null(future);
+    assert_true(is_usable(pool));
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
 /* ---- the supervisor dies --------------------------------------------------------------------- */
 
 static void open_tasks_of_a_killed_supervisor_end_and_restart_helps(void **state)
@@ -587,22 +725,30 @@ static void open_tasks_of_a_killed_supervisor_end_and_restart_helps(void **state
     clear_stage();
 }
 
+/* Its workers follow their supervisor in a moment; one may still serve a task that comes before. */
+static void assert_breaks(mproc_pool *pool, bool by_call)
+{
+    uint64_t out = 0;
+    int r;
+
+    do
+        r = by_call ? mproc_pool_call(pool, tell_pid, NULL, NULL, 0, &out, sizeof out, NULL, NULL)
+                    : mproc_pool_map(pool, map_answer, NULL, NULL, 0, &out, sizeof out, 1, NULL);
+    while (r == 0);
+    assert_int_equal(r, MPROC_EBROKEN);
+}
+
 static void an_idle_pool_without_supervisor_says_so_and_ends(void **state)
 {
     (void)state;
     for (int way = 0; way < 4; way++) {
         mproc_pool *pool = make_pool(2, NULL);
         pid_t supervisor = (pid_t)ask(pool, tell_supervisor, NULL);
-        uint64_t out = 0;
 
         assert_int_equal(kill(supervisor, SIGKILL), 0);
         assert_true(test_process_gone(supervisor, 1000 * test_slowness()));
-        if (way == 0)
-            assert_int_equal(mproc_pool_call(pool, tell_pid, NULL, NULL, 0, &out, 8, NULL, NULL),
-                             MPROC_EBROKEN);
-        if (way == 1)
-            assert_int_equal(mproc_pool_map(pool, map_answer, NULL, NULL, 0, &out, 8, 1, NULL),
-                             MPROC_EBROKEN);
+        if (way < 2)
+            assert_breaks(pool, way == 0);
         if (way == 2)
             assert_int_equal(mproc_pool_restart(pool), 0);
         if (way == 2)
@@ -857,7 +1003,7 @@ static void live_through_everything(void)
     assert_int_equal(kill(supervisor, SIGKILL), 0);
     while (!test_process_gone(supervisor, 10))
         ;
-    assert_false(is_usable(pool));
+    assert_breaks(pool, false);
     assert_int_equal(mproc_pool_restart(pool), 0);
     assert_true(is_usable(pool));
     assert_int_equal(mproc_pool_close(pool), 0);
@@ -981,6 +1127,30 @@ static void threads_may_each_have_pools_of_their_own(void **state)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
         assert_int_equal(wrong[i], 0);
     }
+}
+
+/* Less than the arena would be. */
+static int create_under_file_limit(void *arg)
+{
+    struct rlimit limit = {(rlim_t)1 << 30, (rlim_t)1 << 30};
+    mproc_pool *pool = NULL;
+    int r;
+
+    (void)arg;
+    if (setrlimit(RLIMIT_FSIZE, &limit))
+        return 1;
+    r = mproc_pool_create(&pool, 1, NULL);
+    if (r)
+        return r < 0 && !pool ? 0 : 2;
+    r = is_usable(pool) ? 0 : 3;
+    mproc_pool_destroy(pool);
+    return r;
+}
+
+static void a_limit_on_the_size_of_files_is_no_signal(void **state)
+{
+    (void)state;
+    assert_int_equal(test_run_child(create_under_file_limit, NULL), 0);
 }
 
 /* ---- what a worker is like ------------------------------------------------------------------- */
@@ -1533,6 +1703,9 @@ static const struct CMUnitTest tests[] = {
     TEST(a_pool_whose_supervisor_does_not_answer_can_be_destroyed),
     TEST(restart_gives_the_workers_the_memory_of_that_moment),
     TEST(a_pool_with_open_tasks_is_not_restarted),
+    TEST(a_restart_gives_way_to_a_close_or_terminate_while_the_old_workers_leave),
+    TEST(a_restart_gives_way_to_a_close_or_terminate_while_it_forks),
+    TEST(fork_hooks_may_take_a_lock_that_is_held_around_other_calls),
     TEST(open_tasks_of_a_killed_supervisor_end_and_restart_helps),
     TEST(an_idle_pool_without_supervisor_says_so_and_ends),
     TEST(a_handle_is_foreign_in_a_forked_child_and_untouched_by_it),
@@ -1545,6 +1718,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_host_may_reap_all_its_children),
     TEST(a_host_may_have_closed_its_standard_streams),
     TEST(threads_may_each_have_pools_of_their_own),
+    TEST(a_limit_on_the_size_of_files_is_no_signal),
     TEST(inherited_descriptors_are_closed_in_workers_unless_kept),
     TEST(no_process_of_a_pool_keeps_the_descriptors_of_its_host),
     TEST(the_standard_input_of_a_worker_is_empty),
