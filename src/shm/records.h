@@ -90,7 +90,8 @@ struct worker_shm {
      * takes it up. */
     _Alignas(2 * CACHE_LINE) _Atomic uint64_t ticket;
     /* Where a limit is in force: the offset of the word it is about to claim, then until when.  The
-     * worker stores deadline 0, claim, deadline; the supervisor reads deadline, claim, deadline. */
+     * worker stores deadline 0, claim, deadline; the supervisor reads deadline, claim, word,
+     * deadline. */
     _Atomic uint64_t claim;
     _Atomic int64_t deadline; /* mp_now(); 0: none */
     _Atomic uint64_t item;    /* the item it is running, for the report of a crash */
