@@ -257,10 +257,13 @@ static void explain(mproc_pool *pool, int status)
 /* No process of the generation is left, or none that could be helped: end every open job. */
 static void generation_died(mproc_pool *pool)
 {
-    explain(pool, mp_generation_finish(&pool->generation));
-    while (!list_is_empty(&pool->open)) {
-        struct job *job = LIST_ENTRY(pool->open.next, struct job, in_open);
+    struct list *link = pool->open.next;
 
+    explain(pool, mp_generation_finish(&pool->generation));
+    while (link != &pool->open) {
+        struct job *job = LIST_ENTRY(link, struct job, in_open);
+
+        link = link->next; /* its end takes the job out of the list */
         job->unfinished = pool->terminated ? -ECANCELED : MPROC_EBROKEN;
         job->distrusted = pool->poisoned;
         job_end(job);
