@@ -16,6 +16,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 enum { WORKERS = 4, TRACKED = 4096 };
 
@@ -593,6 +596,51 @@ static void with_one_task_per_worker_each_has_a_process_of_its_own(void **state)
     clear_stage();
 }
 
+static int exit_gate[2];
+
+static void exit_behind_gate(int32_t worker, void *arg)
+{
+    char byte;
+    ssize_t n = read(exit_gate[0], &byte, 1);
+
+    (void)worker;
+    (void)arg;
+    (void)n;
+}
+
+static void what_a_retiring_worker_has_done_is_told_before_its_exit_function_ends(void **state)
+{
+    static const char bytes[64];
+    mproc_pool_options options = {.size = sizeof options,
+                                  .init = note_start,
+                                  .exit = exit_behind_gate,
+                                  .tasks_per_worker = 1,
+                                  .keep_descriptors = 1};
+    mproc_future *futures[2];
+    mproc_pool *pool;
+    int waited;
+
+    (void)state;
+    set_stage();
+    assert_int_equal(pipe(exit_gate), 0);
+    pool = make_pool(2, &options);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(mproc_pool_submit(pool, &futures[i], tell_pid, NULL, NULL, 0, NULL), 0);
+    waited = mproc_future_wait_all(futures, 2, 5000 * test_slowness());
+    assert_int_equal(atomic_load(&stage->starts), 2); /* nobody has taken their places */
+    assert_int_equal(write(exit_gate[1], bytes, sizeof bytes), sizeof bytes);
+    assert_int_equal(waited, 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(mproc_future_result(futures[i], NULL, NULL), 0);
+        mproc_future_free(futures[i]);
+    }
+    await(&stage->starts, 4);
+    mproc_pool_destroy(pool);
+    close(exit_gate[0]);
+    close(exit_gate[1]);
+    clear_stage();
+}
+
 /* ---- workers that cannot start --------------------------------------------------------------- */
 
 enum { INIT_KILLED = -SIGKILL, INIT_ABORTS = -SIGABRT, INIT_EXITS = 5, INIT_RETURNS = 3 };
@@ -783,6 +831,70 @@ static void one_worker_that_cannot_start_does_not_harm_the_others(void **state)
     clear_stage();
 }
 
+enum { MANY = 32 };
+
+/* Nobody comes up before everybody has failed. */
+static int32_t fail_once_each(int32_t worker, void *arg)
+{
+    (void)arg;
+    if (atomic_fetch_add(&stage->runs[TRACKED - 1 - worker], 1) == 0) {
+        atomic_fetch_add(&stage->starts, 1);
+        return 1;
+    }
+    await(&stage->starts, MANY);
+    return 0;
+}
+
+static void many_workers_that_each_fail_once_to_start_do_not_break_the_pool(void **state)
+{
+    mproc_pool_options options = {.size = sizeof options, .init = fail_once_each};
+    mproc_future *future = NULL;
+    mproc_pool *pool;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(MANY, &options);
+    assert_int_equal(mproc_pool_submit(pool, &future, tell_pid, NULL, NULL, 0, NULL), 0);
+    assert_int_equal(mproc_future_wait(future, -1), 0);
+    assert_int_equal(mproc_future_result(future, NULL, NULL), 0);
+    mproc_future_free(future);
+    for (size_t i = 0; i < MANY; i++)
+        await(&stage->runs[TRACKED - 1 - i], 2);
+    assert_goes_on(pool);
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
+static int32_t close_from_3_up(int32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    atomic_fetch_add(&stage->starts, 1);
+    for (int fd = 3; fd < 256; fd++)
+        close(fd);
+    return 0;
+}
+
+static void an_init_that_closes_all_descriptors_breaks_the_pool_and_does_not_spin(void **state)
+{
+    mproc_pool_options options = {.size = sizeof options, .init = close_from_3_up};
+    mproc_future *future = NULL;
+    mproc_pool *pool;
+    int waited;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(2, &options);
+    assert_int_equal(mproc_pool_submit(pool, &future, never_run, NULL, NULL, 0, NULL), 0);
+    waited = mproc_future_wait(future, 10000 * test_slowness());
+    assert_int_equal(waited, 0);
+    assert_int_equal(mproc_future_result(future, NULL, NULL), MPROC_EBROKEN);
+    mproc_future_free(future);
+    assert_in_range(atomic_load(&stage->starts), 2, 50);
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
 /* ---- no processes to be had ------------------------------------------------------------------ */
 
 /* A user of his own, who may have so many processes. */
@@ -872,6 +984,54 @@ static void a_pool_lives_with_the_processes_it_can_get(void **state)
     assert_int_equal(test_run_child(create_with_two_workers_of_four, NULL), 0);
     clear_stage();
 }
+
+/* ---- the supervisor dies --------------------------------------------------------------------- */
+
+#ifdef __linux__
+
+/* As setuid() does it: the kernel forgets that this process is to end with its parent. */
+static int32_t outlive_supervisor(mproc_task *task, void *ctx)
+{
+    (void)task;
+    (void)ctx;
+    if (prctl(PR_SET_PDEATHSIG, 0))
+        return 1;
+    atomic_store(&stage->pids[0], (int32_t)getpid());
+    for (;;)
+        ;
+    return 0;
+}
+
+static void a_worker_that_outlives_the_supervisor_keeps_nobody_waiting(void **state)
+{
+    mproc_future *future;
+    mproc_pool *pool;
+    int64_t begin;
+    int waited;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(1, NULL);
+    assert_int_equal(mproc_pool_submit(pool, &future, outlive_supervisor, NULL, NULL, 0, NULL), 0);
+    await(&stage->pids[0], 1);
+    assert_int_equal(kill((pid_t)atomic_load(&stage->supervisor), SIGKILL), 0);
+    begin = now_ms();
+    waited = mproc_future_wait(future, 10000 * test_slowness());
+    if (waited)
+        kill((pid_t)atomic_load(&stage->pids[0]), SIGKILL);
+    assert_int_equal(waited, 0);
+    assert_in_range(now_ms() - begin, 0, 5000 * test_slowness());
+    assert_int_equal(mproc_future_result(future, NULL, NULL), MPROC_EBROKEN);
+    begin = now_ms();
+    mproc_pool_destroy(pool);
+    assert_in_range(now_ms() - begin, 0, 5000 * test_slowness());
+    mproc_future_free(future);
+    kill((pid_t)atomic_load(&stage->pids[0]), SIGKILL);
+    assert_true(test_process_gone((pid_t)atomic_load(&stage->pids[0]), 1000 * test_slowness()));
+    clear_stage();
+}
+
+#endif
 
 /* ---- the host dies --------------------------------------------------------------------------- */
 
@@ -1093,12 +1253,18 @@ static const struct CMUnitTest tests[] = {
     TEST(a_limit_hits_no_innocents),
     TEST(a_worker_is_replaced_after_its_number_of_items),
     TEST(with_one_task_per_worker_each_has_a_process_of_its_own),
+    TEST(what_a_retiring_worker_has_done_is_told_before_its_exit_function_ends),
     TEST(what_init_says_of_its_failure_is_told),
     TEST(an_init_that_always_fails_breaks_the_pool_and_says_why),
     TEST(a_task_submitted_to_a_pool_that_cannot_start_is_told_why),
     TEST(an_init_that_fails_at_first_is_tried_again),
     TEST(one_worker_that_cannot_start_does_not_harm_the_others),
+    TEST(many_workers_that_each_fail_once_to_start_do_not_break_the_pool),
+    TEST(an_init_that_closes_all_descriptors_breaks_the_pool_and_does_not_spin),
     TEST(a_pool_lives_with_the_processes_it_can_get),
+#ifdef __linux__
+    TEST(a_worker_that_outlives_the_supervisor_keeps_nobody_waiting),
+#endif
     TEST(nothing_outlives_a_host_that_is_killed),
     TEST(nothing_outlives_a_host_whose_creating_thread_has_ended),
     TEST(nothing_outlives_a_host_that_left_another_child),
