@@ -1112,6 +1112,24 @@ static void input_and_context_are_copied_at_the_submit(void **state)
     clear_stage();
 }
 
+static void the_result_of_a_task_can_be_the_input_of_another(void **state)
+{
+    mproc_pool *pool = make_pool(1, NULL);
+    mproc_future *first, *second = NULL;
+    const void *data;
+    size_t length;
+
+    (void)state;
+    first = submit(pool, double_number, 21);
+    assert_int_equal(result_of(first), 0);
+    assert_int_equal(mproc_future_result(first, &data, &length), 0);
+    assert_int_equal(mproc_pool_submit(pool, &second, double_number, NULL, data, length, NULL), 0);
+    mproc_future_free(first); /* the other has a copy */
+    assert_number(second, 84);
+    mproc_future_free(second);
+    mproc_pool_destroy(pool);
+}
+
 /* ---- threads --------------------------------------------------------------------------------- */
 
 enum { THREADS = 8 };
@@ -1288,6 +1306,7 @@ static const struct CMUnitTest tests[] = {
     TEST(outputs_may_be_as_long_as_allowed),
     TEST(a_task_that_asks_for_no_output_has_none),
     TEST(input_and_context_are_copied_at_the_submit),
+    TEST(the_result_of_a_task_can_be_the_input_of_another),
     TEST(eight_threads_may_submit_and_wait_at_once),
     TEST(all_who_wait_for_a_task_are_woken_by_its_cancel),
     TEST(threads_that_wait_for_different_tasks_each_get_theirs),
