@@ -96,6 +96,25 @@ static int32_t count_and_answer(mproc_task *task, void *ctx)
     return 0;
 }
 
+static int64_t cpu_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* 20 to 200 us of work, so that a kill mostly hits a task that runs. */
+static int32_t work_and_answer(mproc_task *task, void *ctx)
+{
+    uint64_t seed = *(const uint64_t *)ctx ^ *(const uint64_t *)mproc_task_input(task, NULL);
+    int64_t end = cpu_ns() + 20000 + (int64_t)(test_random(&seed) % 180001);
+
+    while (cpu_ns() < end)
+        ;
+    return count_and_answer(task, NULL);
+}
+
 /* How the tasks ended, all in all. */
 struct tally {
     uint64_t done;
@@ -129,9 +148,11 @@ static void take_in(struct tally *tally, mproc_future *future, uint64_t index, i
     mproc_future_free(future);
 }
 
-static struct tally submit_all(mproc_pool *pool, uint64_t tasks, int32_t retries)
+static struct tally submit_all(mproc_pool *pool, mproc_task_fn fn, uint64_t tasks, int32_t retries,
+                               uint64_t seed)
 {
-    mproc_submit_options options = {.size = sizeof options, .retries = retries, .output_max = 64};
+    mproc_submit_options options = {
+        .size = sizeof options, .retries = retries, .output_max = 64, .ctx_size = sizeof seed};
     mproc_future *futures[IN_FLIGHT];
     struct tally tally = {0};
 
@@ -139,15 +160,18 @@ static struct tally submit_all(mproc_pool *pool, uint64_t tasks, int32_t retries
         if (i >= IN_FLIGHT)
             take_in(&tally, futures[i % IN_FLIGHT], i - IN_FLIGHT, 1 + retries);
         if (i < tasks)
-            assert_int_equal(mproc_pool_submit(pool, &futures[i % IN_FLIGHT], count_and_answer,
-                                               NULL, &i, sizeof i, &options),
-                             0);
+            assert_int_equal(
+                mproc_pool_submit(pool, &futures[i % IN_FLIGHT], fn, &seed, &i, sizeof i, &options),
+                0);
     }
     return tally;
 }
 
-static void storm_of_tasks(uint64_t tasks, int32_t retries, uint64_t *kills)
+/* Adds to the kills and to the crashes. */
+static void storm_of_tasks(mproc_task_fn fn, uint64_t tasks, int32_t retries, uint64_t *kills,
+                           uint64_t *crashes)
 {
+    uint64_t seed = test_seed(), replaced;
     mproc_pool_options options = {.size = sizeof options, .init = note_pid};
     mproc_pool *pool;
     struct tally tally;
@@ -155,19 +179,21 @@ static void storm_of_tasks(uint64_t tasks, int32_t retries, uint64_t *kills)
 
     set_stage(tasks);
     assert_int_equal(mproc_pool_create(&pool, WORKERS, &options), 0);
-    killer = start_killer(test_seed());
-    tally = submit_all(pool, tasks, retries);
+    killer = start_killer(seed);
+    tally = submit_all(pool, fn, tasks, retries, seed);
     stop_killer(killer);
     assert_int_equal(mproc_pool_close(pool), 0);
     assert_int_equal(mproc_pool_join(pool, 10000), 0);
     mproc_pool_destroy(pool);
-    *kills += atomic_load(&stage->starts) - WORKERS;
+    replaced = atomic_load(&stage->starts) - WORKERS;
+    *kills += replaced;
+    *crashes += tally.crashed;
     print_message("%llu tasks: %llu done, %llu crashed, %llu workers replaced\n",
                   (unsigned long long)tasks, (unsigned long long)tally.done,
-                  (unsigned long long)tally.crashed,
-                  (unsigned long long)(atomic_load(&stage->starts) - WORKERS));
+                  (unsigned long long)tally.crashed, (unsigned long long)replaced);
     assert_int_equal(tally.done + tally.crashed, tasks);
     assert_int_equal(tally.wrong, 0);
+    assert_true(tally.crashed <= replaced);
     if (retries >= 3)
         assert_true(tally.crashed <= tasks / 1000);
     clear_stage();
@@ -176,10 +202,10 @@ static void storm_of_tasks(uint64_t tasks, int32_t retries, uint64_t *kills)
 /* Rounds until `deaths` workers were killed and replaced. */
 static void storm(uint64_t deaths, uint64_t tasks, int32_t retries)
 {
-    uint64_t kills = 0, run = 0;
+    uint64_t kills = 0, crashes = 0, run = 0;
 
     for (; kills < deaths || run < tasks; run += 50000)
-        storm_of_tasks(50000, retries, &kills);
+        storm_of_tasks(count_and_answer, 50000, retries, &kills, &crashes);
 }
 
 static void no_task_is_lost_doubled_or_wrong_in_a_kill_storm(void **state)
@@ -195,6 +221,16 @@ static void with_retries_nearly_every_task_is_done_in_a_kill_storm(void **state)
 {
     (void)state;
     storm(test_under_valgrind() ? 20 : 300, 1, 3);
+}
+
+static void each_task_that_a_kill_hits_crashes_once_and_no_other(void **state)
+{
+    uint64_t deaths = test_under_valgrind() ? 20 : 300, kills = 0, crashes = 0;
+
+    (void)state;
+    while (kills < deaths)
+        storm_of_tasks(work_and_answer, test_under_valgrind() ? 1000 : 10000, 0, &kills, &crashes);
+    assert_true(crashes > deaths / 3);
 }
 
 /* ---- maps ------------------------------------------------------------------------------------ */
@@ -255,6 +291,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(no_task_is_lost_doubled_or_wrong_in_a_kill_storm),
         TEST(with_retries_nearly_every_task_is_done_in_a_kill_storm),
+        TEST(each_task_that_a_kill_hits_crashes_once_and_no_other),
         TEST(each_item_of_a_map_has_its_own_fate_in_a_kill_storm),
     };
 
