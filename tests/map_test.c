@@ -1342,6 +1342,117 @@ static void one_shot_map_reports_failures_like_a_pool(void **state)
     clear_stage();
 }
 
+static int32_t fail_to_start(int32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    return 3;
+}
+
+static void a_map_on_a_broken_pool_says_why(void **state)
+{
+    mproc_pool_options options = {.size = sizeof options, .init = fail_to_start};
+    mproc_pool *pool;
+
+    (void)state;
+    need_processes();
+    pool = make_pool(1, &options);
+    for (int round = 0; round < 2; round++) { /* one waits until it breaks, one finds it broken */
+        mproc_failure failure = {.size = sizeof failure, .text = "untouched"};
+        mproc_map_options map = {.size = sizeof map, .failure = &failure};
+        uint64_t out[2];
+
+        assert_int_equal(mproc_pool_map(pool, map_answer, NULL, NULL, 0, out, 8, 2, &map),
+                         MPROC_EBROKEN);
+        assert_int_equal(failure.error, MPROC_EBROKEN);
+        assert_non_null(strstr(failure.text, "init function"));
+    }
+    mproc_pool_destroy(pool);
+}
+
+enum { PRINTED = 4 };
+
+static int32_t print_item(const void *in, void *out, void *ctx)
+{
+    (void)out;
+    (void)ctx;
+    printf("item %d.\n", (int)*(const uint64_t *)in);
+    return 0;
+}
+
+/* With its standard output a pipe. */
+static int print_from_map(void *arg)
+{
+    static char buffer[BUFSIZ]; /* whatever buffer the stream had */
+
+    if (dup2(*(const int *)arg, 1) < 0 || setvbuf(stdout, buffer, _IOFBF, sizeof buffer))
+        return 1;
+    return mproc_map(print_item, NULL, NULL, 0, NULL, 0, PRINTED, 2, NULL) ? 2 : 0;
+}
+
+static void what_the_items_of_a_one_shot_map_print_is_not_lost(void **state)
+{
+    (void)state;
+    need_processes();
+    for (int round = 0; round < 20; round++) {
+        char text[256], line[32];
+        size_t length = 0;
+        ssize_t n;
+        int ends[2];
+
+        assert_int_equal(pipe(ends), 0);
+        assert_int_equal(test_run_child(print_from_map, &ends[1]), 0);
+        close(ends[1]);
+        while ((n = read(ends[0], text + length, sizeof text - 1 - length)) > 0)
+            length += (size_t)n;
+        close(ends[0]);
+        text[length] = '\0';
+        assert_int_equal(length, PRINTED * strlen("item 0.\n"));
+        for (int i = 0; i < PRINTED; i++) {
+            snprintf(line, sizeof line, "item %d.\n", i);
+            assert_non_null(strstr(text, line));
+        }
+    }
+}
+
+static _Atomic int forks;
+
+static void count_fork(void)
+{
+    atomic_fetch_add(&forks, 1);
+}
+
+static int map_badly_in_child(void *arg)
+{
+    struct {
+        mproc_map_options options;
+        char tail[64];
+    } later = {.options = {.size = sizeof later}, .tail = {1}};
+    uint64_t out[4];
+
+    (void)arg;
+    if (pthread_atfork(count_fork, NULL, NULL))
+        return 1;
+    if (mproc_map(NULL, NULL, NULL, 0, out, 8, 4, 2, NULL) != -EINVAL ||
+        mproc_map(map_answer, NULL, NULL, 3, out, 8, 4, 2, NULL) != -EINVAL ||
+        mproc_map(map_answer, NULL, NULL, 0, NULL, 8, 4, 2, NULL) != -EINVAL ||
+        mproc_map(map_answer, NULL, NULL, 0, out, 8, 4, -1, NULL) != -EINVAL ||
+        mproc_map(map_answer, NULL, NULL, 0, out, 8, 4, 2, &later.options) != -EINVAL)
+        return 2;
+    if (atomic_load(&forks))
+        return 3;
+    if (mproc_map(map_answer, NULL, NULL, 0, out, 8, 4, 2, NULL) || !atomic_load(&forks))
+        return 4; /* the count counts */
+    return 0;
+}
+
+static void a_one_shot_map_with_bad_arguments_forks_nothing(void **state)
+{
+    (void)state;
+    need_processes();
+    assert_int_equal(test_run_child(map_badly_in_child, NULL), 0);
+}
+
 /* ---- too much -------------------------------------------------------------------------------- */
 
 static void count_times_size_beyond_memory_is_an_overflow(void **state)
@@ -1565,6 +1676,9 @@ static const struct CMUnitTest tests[] = {
     TEST(one_shot_map_copies_no_inputs),
     TEST(one_shot_map_takes_any_number_of_workers),
     TEST(one_shot_map_reports_failures_like_a_pool),
+    TEST(a_map_on_a_broken_pool_says_why),
+    TEST(what_the_items_of_a_one_shot_map_print_is_not_lost),
+    TEST(a_one_shot_map_with_bad_arguments_forks_nothing),
     TEST(count_times_size_beyond_memory_is_an_overflow),
     TEST(more_than_the_arena_holds_is_refused_and_harmless),
     TEST(options_of_any_release_are_taken_and_bad_ones_refused),
