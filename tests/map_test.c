@@ -1429,6 +1429,8 @@ static int map_badly_in_child(void *arg)
         mproc_map_options options;
         char tail[64];
     } later = {.options = {.size = sizeof later}, .tail = {1}};
+    mproc_map_options limit = {.size = sizeof limit, .time_limit_ms = -5};
+    mproc_map_options retries = {.size = sizeof retries, .retries = 255};
     uint64_t out[4];
 
     (void)arg;
@@ -1438,7 +1440,9 @@ static int map_badly_in_child(void *arg)
         mproc_map(map_answer, NULL, NULL, 3, out, 8, 4, 2, NULL) != -EINVAL ||
         mproc_map(map_answer, NULL, NULL, 0, NULL, 8, 4, 2, NULL) != -EINVAL ||
         mproc_map(map_answer, NULL, NULL, 0, out, 8, 4, -1, NULL) != -EINVAL ||
-        mproc_map(map_answer, NULL, NULL, 0, out, 8, 4, 2, &later.options) != -EINVAL)
+        mproc_map(map_answer, NULL, NULL, 0, out, 8, 4, 2, &later.options) != -EINVAL ||
+        mproc_map(map_answer, NULL, NULL, 0, out, 8, 4, 2, &limit) != -EINVAL ||
+        mproc_map(map_answer, NULL, NULL, 0, out, 8, 4, 2, &retries) != -EINVAL)
         return 2;
     if (atomic_load(&forks))
         return 3;

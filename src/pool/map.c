@@ -29,7 +29,8 @@ struct map_call {
 
 /* ---- scatter --------------------------------------------------------------------------------- */
 
-/* Check what the caller gave, and describe the job but for its chunks.  Needs no pool. */
+/* Check what the caller gave, and describe the job but for its chunks.  The pool may not
+ * be there yet. */
 static int describe(struct map_call *call, const mproc_map_options *options)
 {
     struct job_spec *spec = &call->spec;
@@ -49,7 +50,7 @@ static int describe(struct map_call *call, const mproc_map_options *options)
     if (!spec->out_size)
         spec->out = NULL;
     spec->context_size = call->options.ctx_size;
-    return 0;
+    return mp_resolve_limits(call->pool, call->options.time_limit_ms, call->options.retries, spec);
 }
 
 static uint64_t chunk_items(const struct map_call *call)
@@ -197,9 +198,6 @@ static int run_map(struct map_call *call, const mproc_map_options *options)
 
     if (!r)
         r = describe(call, options);
-    if (!r)
-        r = mp_resolve_limits(call->pool, call->options.time_limit_ms, call->options.retries,
-                              &call->spec);
     if (r || call->spec.count == 0)
         return r;
     if (call->options.timeout_ms)

@@ -51,9 +51,9 @@ int mp_resolve_limits(const mproc_pool *pool, int64_t time_limit_ms, int32_t ret
 {
     if (time_limit_ms < -1 || retries < -1 || retries > RETRIES_MAX)
         return -EINVAL;
-    if (time_limit_ms == 0)
+    if (time_limit_ms == 0 && pool)
         time_limit_ms = pool->options.time_limit_ms;
-    if (retries == 0)
+    if (retries == 0 && pool)
         retries = pool->options.retries;
     spec->retries = retries > 0 ? (uint32_t)retries : 0;
     spec->limit_ns = 0;
@@ -88,11 +88,10 @@ void mp_failure_broken(mproc_pool *pool, mproc_failure *to)
 static int check_options(const mproc_pool_options *options)
 {
     struct job_spec ignored;
-    struct mproc_pool none = {0};
 
     if (options->time_limit_ms < 0 || options->retries < 0 || options->arena_size > SIZE_MAX / 4)
         return -EINVAL;
-    return mp_resolve_limits(&none, options->time_limit_ms, options->retries, &ignored);
+    return mp_resolve_limits(NULL, options->time_limit_ms, options->retries, &ignored);
 }
 
 /* The memory that is shared, and the allocators over it. */

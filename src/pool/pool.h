@@ -142,7 +142,8 @@ int mp_pool_accepts(const mproc_pool *pool);
  * -EFAULT: it is, but another's, such as a result; -EINVAL: only partly. */
 int mp_pool_owns(const mproc_pool *pool, const void *memory, size_t size);
 
-/* The time limit and the retries of a call, or the pool's where the call says nothing; -EINVAL. */
+/* The time limit and the retries of a call, or the pool's (NULL: it has none) where the call says
+ * nothing; -EINVAL. */
 int mp_resolve_limits(const mproc_pool *pool, int64_t time_limit_ms, int32_t retries,
                       struct job_spec *spec);
 /* Copy a failure to a caller's struct of any release; NULL is fine if nothing is wanted. */
