@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# sh tests/run.sh [CMAKE-ARGUMENT...]: install what is missing, build, run every test.
+# sh tests/run.sh [--long] [CMAKE-ARGUMENT...]: install what is missing, build, run every test; with
+# --long the full figures, which takes hours.
 #
 # The last line is `N passed, M failed`: each cmocka test counts as one, and so does each script.
 # From the environment: MPROC_BUILD_DIR, where to build (build/ in the tree); MPROC_TEST_JOBS, how many
@@ -9,6 +10,11 @@
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit
 . "$root/tests/prepare.sh"
+
+if [ "${1:-}" = --long ]; then
+    shift
+    set -- -DMPROC_TEST_LONG=ON "$@"
+fi
 
 case "$*" in
 *MPROC_CMOCKA_LIBRARY=*) need compiler cmake make ;;

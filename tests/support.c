@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -32,6 +33,7 @@ enum {
     LAST_SIGNAL = 64,
     LAST_DESCRIPTOR = 1023, /* where /proc does not tell which are open */
     LIMIT_DEFAULT = 60,     /* seconds */
+    LIMIT_LONG = 3600,      /* seconds */
     GRACE_MS = 1000,        /* what the library promises for the end of orphans */
     STEP_MS = 5,
     CHILD_WENT_ON = 70 /* exit code of a child that came to the end of a test */
@@ -61,6 +63,13 @@ int test_slowness(void)
 bool test_under_valgrind(void)
 {
     return number_from("MPROC_TEST_VALGRIND", 0) != 0;
+}
+
+uint64_t test_count(uint64_t few, uint64_t many)
+{
+    uint64_t count = (number_from("MPROC_TEST_LONG", 0) ? many : few) / (uint64_t)test_slowness();
+
+    return count ? count : 1;
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -358,8 +367,10 @@ static void limit_reached(int signal)
 
 int test_setup(void **state)
 {
+    uint64_t limit = number_from("MPROC_TEST_LONG", 0) ? LIMIT_LONG : LIMIT_DEFAULT;
+
     (void)state;
-    alarm((unsigned)(number_from("MPROC_TEST_LIMIT", LIMIT_DEFAULT) * (unsigned)test_slowness()));
+    alarm((unsigned)(number_from("MPROC_TEST_LIMIT", limit) * (unsigned)test_slowness()));
     census_before = take_census();
     return 0;
 }
@@ -422,6 +433,21 @@ int test_main(const char *name, const struct CMUnitTest *tests, size_t count)
 }
 
 /* ---- helpers --------------------------------------------------------------------------------- */
+
+void *test_share(size_t size)
+{
+    void *shared = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    if (shared == MAP_FAILED)
+        fail_msg("mmap: %s", strerror(errno));
+    return shared;
+}
+
+void test_unshare(void *shared, size_t size)
+{
+    if (shared)
+        munmap(shared, size);
+}
 
 int test_run_child(int (*f)(void *), void *arg)
 {

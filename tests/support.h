@@ -48,7 +48,8 @@ struct test_case {
 
 /*
  * Runs the tests; the value is for main() to return.  From the environment: MPROC_TEST_FILTER, a
- * pattern of the names to run (* and ?); MPROC_TEST_LIMIT, seconds for each test (60).
+ * pattern of the names to run (* and ?); MPROC_TEST_LIMIT, seconds for each test (60, or an hour with
+ * MPROC_TEST_LONG).
  */
 int test_main(const char *name, const struct CMUnitTest *tests, size_t count);
 
@@ -69,6 +70,13 @@ bool test_process_gone(pid_t pid, int64_t timeout_ms);
 /* How many times slower than usual this run is: for limits, and for counts of repetitions. */
 int test_slowness(void);
 bool test_under_valgrind(void);
+/* The repetitions of this run: `many` with MPROC_TEST_LONG, else `few`; by the slowness less, and
+ * at least 1. */
+uint64_t test_count(uint64_t few, uint64_t many);
+
+/* Zeroed memory that a test shares with its forks; test_unshare() accepts NULL. */
+void *test_share(size_t size);
+void test_unshare(void *shared, size_t size);
 
 /* MPROC_TEST_SEED or a new one; printed, so that a failure can be repeated. */
 uint64_t test_seed(void);

@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,13 +33,12 @@ static size_t stage_size;
 static void set_stage(size_t tasks)
 {
     stage_size = sizeof *stage + tasks * sizeof stage->runs[0];
-    stage = mmap(NULL, stage_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    assert_true(stage != MAP_FAILED);
+    stage = test_share(stage_size);
 }
 
 static void clear_stage(void)
 {
-    munmap(stage, stage_size);
+    test_unshare(stage, stage_size);
 }
 
 static int32_t note_pid(int32_t worker, void *arg)
