@@ -123,7 +123,8 @@ static void write_descriptors(FILE *out)
     closedir(directory);
 }
 
-/* Shared mappings, and any of ours.  Private ones come and go with malloc and the loader. */
+/* Shared mappings, and any of ours.  Private ones come and go with malloc and the loader; and where
+ * coverage is counted, its files with the objects loaded. */
 static void write_mappings(FILE *out)
 {
     FILE *maps = fopen("/proc/self/maps", "re");
@@ -136,6 +137,8 @@ static void write_mappings(FILE *out)
         char flags[5] = "";
 
         sscanf(line, "%*s %4s", flags);
+        if (strstr(line, ".profraw"))
+            continue;
         if (flags[3] == 's' || strstr(line, "/memfd:mproc") || strstr(line, "/dev/shm/mproc"))
             fprintf(out, "mapping %s", line);
     }

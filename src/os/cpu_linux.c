@@ -196,7 +196,7 @@ static void unescape(char *text)
         if (*text == '\\')
             while (used < 3 && text[used + 1] >= '0' && text[used + 1] <= '7')
                 value = value * 8 + (text[++used] - '0');
-        *to++ = used == 3 ? (char)value : *text;
+        *to++ = (char)(used == 3 ? value : *text);
         text += used == 3 ? 4 : 1;
     }
     *to = '\0';

@@ -27,7 +27,7 @@ void mp_close_range(int first, int last)
 
     if (last == INT_MAX) {
         if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur > INT_MAX)
-            limit.rlim_cur = 1024 * 1024;
+            limit.rlim_cur = 1048576;
         last = (int)limit.rlim_cur - 1;
     }
     for (int fd = first; fd <= last; fd++)

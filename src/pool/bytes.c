@@ -178,9 +178,8 @@ static void gather_one(struct bytes_call *call)
     note_failure(call, index, &failure);
     mproc_future_free(future);
     call->gathered++;
-    if (r && !failure.error)
-        close_window(call, r, false); /* no memory for the results */
-    else if (r && !call->options.statuses && !call->closing)
+    /* Without a failure it is that there was no memory for the result. */
+    if (r && (!failure.error || (!call->options.statuses && !call->closing)))
         close_window(call, r, false);
 }
 

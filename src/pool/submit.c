@@ -117,7 +117,7 @@ static int make_plan(const mproc_pool *pool, const struct job_spec *spec, uint64
         out_owned = mp_pool_owns(pool, spec->out, (size_t)(spec->count * spec->out_size));
     if (in_owned == -EINVAL || out_owned < 0)
         return -EINVAL;
-    plan->copy_in = spec->in && !spec->in_place && in_owned != 1;
+    plan->copy_in = spec->in && spec->in_size && !spec->in_place && in_owned != 1;
     plan->copy_out = !out_owned;
     if (!add_part(&size, spec->context_size, 1))
         return -EOVERFLOW;
@@ -173,11 +173,9 @@ static void place(struct job *job, const struct job_spec *spec, const struct pla
         job->outcomes = (struct outcome_shm *)(void *)(block + plan->outcomes);
     }
     job->in = plan->copy_in ? block + plan->in : NULL;
-    job->out = plan->copy_out ? block : spec->out;
-    if (plan->copy_out && block)
-        job->out += plan->out;
-    if (!spec->out_size)
-        job->out = NULL;
+    job->out = NULL;
+    if (spec->out_size)
+        job->out = plan->copy_out ? block + plan->out : spec->out;
     job->touched = plan->written;
     if (plan->copy_out && spec->kind != JOB_TASK) /* of a task, as much as its output is long */
         job->touched += (size_t)(spec->count * spec->out_size);

@@ -111,10 +111,10 @@ void mp_arena_finish(struct arena *arena)
 {
     if (!arena->memory)
         return;
-    while (!list_is_empty(&arena->blocks)) {
-        struct block *block = LIST_ENTRY(arena->blocks.next, struct block, by_address);
+    for (struct list *link = arena->blocks.next; link != &arena->blocks;) {
+        struct block *block = LIST_ENTRY(link, struct block, by_address);
 
-        list_remove(&block->by_address);
+        link = link->next;
         free(block);
     }
     free(arena->committed);

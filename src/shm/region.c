@@ -56,11 +56,12 @@ static bool lay_out(struct region *region, uint64_t heap_size, size_t *total)
 int mp_region_open(struct region *region, uint32_t workers, uint64_t heap_size)
 {
     uint64_t wanted = heap_size ? heap_size : default_heap_size();
-    size_t total;
-    int r;
 
     *region = (struct region){.memory = MEMORY_NONE, .workers = workers};
     for (;;) {
+        size_t total;
+        int r;
+
         if (!lay_out(region, wanted, &total))
             return -ENOMEM;
         r = mp_memory_open(&region->memory, total);
