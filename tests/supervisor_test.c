@@ -382,6 +382,30 @@ static void a_stopped_task_is_killed_at_its_limit(void **state)
     clear_stage();
 }
 
+/* Stopped before it could begin a task, it is no task's limit that ends it; but what it may hold
+ * back, a task with a limit is not to wait for. */
+static void a_worker_stopped_between_tasks_does_not_keep_a_task_waiting(void **state)
+{
+    mproc_map_options options = {.size = sizeof options,
+                                 .time_limit_ms = 50 * test_slowness(),
+                                 .timeout_ms = 5000 * test_slowness()};
+    uint64_t out = 0;
+    mproc_pool *pool;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(1, NULL);
+    for (int32_t round = 0; round < 5; round++) {
+        await(&stage->starts, round + 1);
+        assert_int_equal(kill((pid_t)atomic_load(&stage->workers[0]), SIGSTOP), 0);
+        assert_int_equal(mproc_pool_map(pool, map_answer, NULL, NULL, 0, &out, 8, 1, &options), 0);
+        assert_int_equal(out, answer(0));
+        assert_int_equal(atomic_load(&stage->runs[0]), round + 1);
+    }
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
 static int32_t hang_with_sleeper(mproc_task *task, void *ctx)
 {
     int32_t r = leave_sleeper(task, NULL);
@@ -1248,6 +1272,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_worker_killed_while_idle_is_replaced),
     TEST(tasks_queued_while_every_worker_dies_are_run_once),
     TEST(a_stopped_task_is_killed_at_its_limit),
+    TEST(a_worker_stopped_between_tasks_does_not_keep_a_task_waiting),
     TEST(what_a_task_started_is_killed_at_its_limit),
     TEST(a_task_that_left_its_group_is_killed_all_the_same),
     TEST(a_limit_hits_no_innocents),

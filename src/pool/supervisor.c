@@ -341,8 +341,8 @@ static void reap(struct supervisor *sup)
 
 /* ---- stopping -------------------------------------------------------------------------------- */
 
-/* Does the worker run a chunk that the host has made STOPPING? */
-static bool is_to_stop(const struct supervisor *sup, uint32_t number)
+/* Does the worker hold a chunk in this state? */
+static bool holds_chunk(const struct supervisor *sup, uint32_t number, enum chunk_state state)
 {
     const struct job_shm *job = job_of(sup, number);
     uint64_t chunks = 0;
@@ -352,16 +352,37 @@ static bool is_to_stop(const struct supervisor *sup, uint32_t number)
         struct chunk_view view =
             mp_word_view(atomic_load_explicit(&words[i], memory_order_acquire));
 
-        if (view.state == CHUNK_STOPPING && view.worker == number)
+        if (view.state == state && view.worker == number)
             return true;
     }
     return false;
 }
 
+/* Those whose chunk the host has made STOPPING. */
 static void kill_stopping(const struct supervisor *sup)
 {
     for (uint32_t i = 0; i < sup->region->workers; i++)
-        if (sup->seats[i].pid > 0 && is_to_stop(sup, i))
+        if (sup->seats[i].pid > 0 && holds_chunk(sup, i, CHUNK_STOPPING))
+            kill_worker(sup->seats[i].pid);
+}
+
+/* Has somebody stopped the worker (SIGSTOP), at this moment?  The report is left where it is. */
+static bool is_stopped(pid_t pid)
+{
+    siginfo_t info;
+
+    info.si_pid = 0;
+    return waitid(P_PID, (id_t)pid, &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
+}
+
+/* A worker that is stopped with no chunk running may keep back a ticket that it has not noted, a
+ * chunk that it is about to claim, or the news of one that has ended; no deadline tells.  Its death
+ * harms no task and has all of that mended. */
+static void kill_stopped(const struct supervisor *sup)
+{
+    for (uint32_t i = 0; i < sup->region->workers; i++)
+        if (sup->seats[i].pid > 0 && is_stopped(sup->seats[i].pid) &&
+            !holds_chunk(sup, i, CHUNK_RUNNING))
             kill_worker(sup->seats[i].pid);
 }
 
@@ -393,19 +414,24 @@ static int64_t expire(struct supervisor *sup, uint32_t number)
     return MP_FOREVER;
 }
 
-/* Enforce limits; when to look again.  A chunk that begins after this look ends its time no sooner
+/* Enforce limits, where there are any; when to look again.  A chunk that begins after this look ends its time no sooner
  * than the least limit from now, so looking then is never too late. */
 static int64_t expire_all(struct supervisor *sup)
 {
     int64_t least =
         atomic_load_explicit(&mp_region_pool(sup->region)->least_limit_ns, memory_order_acquire);
-    int64_t next = mp_now();
+    int64_t now = mp_now(), next;
 
     if (least <= 0)
         return MP_FOREVER;
     if (least < NS_PER_MS) /* there is no shorter one: somebody scribbled */
         least = NS_PER_MS;
-    next = least < MP_FOREVER - next ? next + least : MP_FOREVER;
+    next = least < MP_FOREVER - now ? now + least : MP_FOREVER;
+    if (now >= sup->stopped_at || sup->stopped_at > next) {
+        kill_stopped(sup); /* not at each look: it asks the system about each worker */
+        sup->stopped_at = next;
+    }
+    next = sup->stopped_at;
     for (uint32_t i = 0; i < sup->region->workers; i++) {
         int64_t at = expire(sup, i);
 

@@ -38,6 +38,7 @@ struct supervisor {
     pid_t self;
     int reaper[2];          /* the SIGCHLD handler writes, the loop reads */
     uint32_t failed_starts; /* in a row */
+    int64_t stopped_at;     /* when to look again for workers that somebody has stopped */
     uint32_t slots;         /* the descriptors below this one have pages */
 };
 
