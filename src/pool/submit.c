@@ -360,7 +360,8 @@ static void flush_once(mproc_pool *pool)
 {
     uint64_t tickets[TICKETS_AT_ONCE];
 
-    while (!list_is_empty(&pool->backlog)) {
+    /* Told to end, the generation takes no more tickets: the open jobs end with it. */
+    while (!list_is_empty(&pool->backlog) && pool->generation.grace == MP_FOREVER) {
         size_t count = collect_tickets(pool, tickets);
         int written = mp_generation_post(&pool->generation, tickets, count);
 
