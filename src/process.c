@@ -15,6 +15,7 @@
 #include "mproc/error.h"
 #include "options.h"
 #include "os/os.h"
+#include "point.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -219,6 +220,7 @@ static _Noreturn void child_run(mproc_process *process, const struct birth *birt
 {
     int32_t code;
 
+    CRASH_POINT("child forked");
     child_take_ends(process);
     if (birth->options.new_group)
         setpgid(0, 0);
@@ -229,6 +231,7 @@ static _Noreturn void child_run(mproc_process *process, const struct birth *birt
     pthread_sigmask(SIG_SETMASK, &birth->mask, NULL);
     if (birth->options.daemon) /* after the mask, of which it may need a signal */
         mp_bond_child(&child_fds[BOND], BOND_PROCESS, birth->parent);
+    CRASH_POINT("child bonded");
     code = birth->main(birth->arg);
     mp_flush_child();
     _exit(code & 0xff);
@@ -248,6 +251,7 @@ static int give_birth(mproc_process *process, struct birth *birth)
         return process->pid;
     if (process->pid == 0)
         child_run(process, birth);
+    CRASH_POINT("child forked, not kept");
     if (process->group)
         setpgid(process->pid, process->pid); /* the child does so too: whoever comes first */
     mp_guard_lock();

@@ -4,6 +4,7 @@
 # layering.sh TREE: does every dependence in the tree go the one way that it may?
 #
 #   include/mproc <- everything      list.h, os <- shm <- pool      src/*.c: os and lists, no pool
+#   point.h <- every source file
 #
 # Before it judges the tree, it judges small trees with one fault each: a check that finds nothing
 # because it looks at nothing would please for ever.
@@ -18,9 +19,9 @@ complain() {
 # find_allowed FILE: sets allowed to patterns of what the file may include of ours, from the top.
 find_allowed() {
     case $1 in
-    src/list.h) allowed= ;;
-    src/os/*) allowed='src/list.h src/os/*' ;;
-    src/shm/*) allowed='include/mproc/error.h src/list.h src/os/* src/shm/*' ;;
+    src/list.h | src/point.h) allowed= ;;
+    src/os/*) allowed='src/list.h src/point.h src/os/*' ;;
+    src/shm/*) allowed='include/mproc/error.h src/list.h src/point.h src/os/* src/shm/*' ;;
     src/pool/*) allowed='include/* src/*' ;;
     src/*) allowed='include/* src/*.h src/os/*' ;;
     include/*) allowed='include/mproc/*' ;;
@@ -142,6 +143,7 @@ check_check() {
     trap 'rm -rf "$planted"' EXIT
     plant src/list.h ''
     plant src/list.h '#include "os/os.h"'
+    plant src/point.h '#include "list.h"'
     plant src/os/fd.c '#include "../shm/arena.h"'
     plant src/os/fd.c '#include "shm/arena.h"'
     plant src/os/fd.c '  #  include <mproc/error.h>'

@@ -14,6 +14,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "../point.h"
+
 enum { LAST_SIGNAL = 64 }; /* POSIX.1-2008 has no name for it; one too many fails, to no harm */
 
 static pthread_mutex_t guards_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -102,7 +104,9 @@ pid_t mp_fork(sigset_t *mask, const struct guard *own)
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, mask);
     own_guard = own;
+    CRASH_POINT("about to fork");
     pid = fork();
+    CRASH_POINT("forked");
     if (pid < 0)
         pid = -errno;
     own_guard = NULL;

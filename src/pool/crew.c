@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "../point.h"
+
 int mp_crew_start(struct generation *generation, struct supervisor *sup)
 {
     const mproc_pool_options *options = sup->options;
@@ -22,6 +24,7 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
     pid = mp_fork(&mask, &generation->guard);
     if (pid == 0)
         mp_supervisor_run(sup);
+    CRASH_POINT("supervisor forked, not kept");
     if (options->parent_fork)
         options->parent_fork();
     if (pid < 0)

@@ -19,6 +19,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "../point.h"
+
 enum { STOP_MS = 1000 }; /* the time that a kill may take */
 
 static struct pool_shm *shared_of(const mproc_pool *pool)
@@ -32,6 +34,7 @@ static void job_end(struct job *job)
 {
     mproc_pool *pool = job->pool;
 
+    CRASH_POINT("job seen ended");
     job->ended = true;
     pool->ended++;
     list_remove(&job->in_open);
@@ -51,6 +54,7 @@ static void close_pass(struct job *job)
     bool stopped = false;
 
     for (uint64_t i = job->ended_below; i < job->chunks; i++) {
+        CRASH_POINT("about to cancel");
         mp_word_cancel(&job->words[i], job->id);
         if (job->stopping)
             /* Acquire: pairs with the release of the claim, and hands it on to the supervisor,
@@ -58,6 +62,7 @@ static void close_pass(struct job *job)
             stopped |= mp_word_stop(&job->words[i],
                                     atomic_load_explicit(&job->words[i], memory_order_acquire));
     }
+    CRASH_POINT("closed, not poked");
     if (stopped)
         mp_generation_poke(&job->pool->generation);
 }
@@ -170,6 +175,7 @@ static void look_at_ready(mproc_pool *pool)
         if (!atomic_load_explicit(&ready[base / 64], memory_order_seq_cst))
             continue;
         bits = atomic_exchange_explicit(&ready[base / 64], 0, memory_order_seq_cst);
+        CRASH_POINT("ready bits taken");
         for (uint32_t i = 0; i < 64 && base + i < pool->slots_used; i++) {
             struct job *job = pool->jobs[base + i];
 
@@ -219,6 +225,7 @@ static bool look(mproc_pool *pool)
 
         pool->deaths_seen = deaths;
         pool->lost_seen = lost;
+        CRASH_POINT("death heard");
         look_at_all(pool, ticket_lost);
     }
     return pool->ended != ended_before;
@@ -259,6 +266,7 @@ static void generation_died(mproc_pool *pool)
 {
     struct list *link = pool->open.next;
 
+    CRASH_POINT("bell has ended");
     explain(pool, mp_generation_finish(&pool->generation));
     while (link != &pool->open) {
         struct job *job = LIST_ENTRY(link, struct job, in_open);
@@ -354,9 +362,11 @@ static int wait_for_bell(mproc_pool *pool, struct waiter *self, int64_t deadline
     /* Sequentially consistent, before the look: pairs with announce() in worker.c and worker_gone()
      * in supervisor.c, which first leave what there is to see and then read this or ring. */
     atomic_store_explicit(host_waits, HOST_WAITS, memory_order_seq_cst);
+    CRASH_POINT("host waits, has not looked");
     mp_backlog_flush(pool);
     if (!look(pool))
         r = sleep_on_bell(pool, deadline);
+    CRASH_POINT("host awake, has not looked");
     pool->sleeper = NULL;
     /* Relaxed: a byte too many in the bell does no harm. */
     atomic_store_explicit(host_waits, HOST_AWAKE, memory_order_relaxed);

@@ -9,6 +9,8 @@
 #include <limits.h>
 #include <stdlib.h>
 
+#include "../point.h"
+
 enum { GRACE_MS = 1000 };
 
 static void close_all(struct generation *generation)
@@ -86,9 +88,11 @@ int mp_generation_start(struct generation *generation, const struct region *regi
     r = open_channels(generation);
     if (r)
         goto free_code;
+    CRASH_POINT("pipes open, nobody there");
     r = mp_crew_start(generation, &sup);
     if (r)
         goto close_channels;
+    CRASH_POINT("generation started");
     generation->alive = true;
     free(sup.seats);
     return 0;
@@ -135,6 +139,7 @@ void mp_generation_shut(struct generation *generation)
         generation->fds[TICKET_WRITE] = mp_close(generation->fds[TICKET_WRITE]);
         mp_guard_unlock();
     }
+    CRASH_POINT("ticket pipe shut");
 }
 
 void mp_generation_kill(struct generation *generation)
@@ -146,6 +151,7 @@ void mp_generation_kill(struct generation *generation)
         generation->fds[CONTROL_WRITE] = mp_close(generation->fds[CONTROL_WRITE]);
         mp_guard_unlock();
     }
+    CRASH_POINT("told to end");
     generation->grace = mp_deadline(GRACE_MS);
     mp_generation_nudge(generation); /* who sleeps is to wake when the grace is over */
 }
@@ -193,6 +199,7 @@ int mp_generation_finish(struct generation *generation)
 {
     int status = mp_crew_wait(generation, mp_deadline(GRACE_MS));
 
+    CRASH_POINT("supervisor reaped");
     close_all(generation);
     mp_code_map_free(generation->code);
     *generation = GENERATION_NONE;

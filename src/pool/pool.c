@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "../options.h"
+#include "../point.h"
 
 enum { WORKERS_MAX = 4096, RETRIES_MAX = 254, NS_PER_MS = 1000000 };
 _Static_assert((int)WORKERS_MAX <= (int)WORD_WORKER_MAX, "a worker's number fits a word");
@@ -201,6 +202,7 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
     r = open_tables(made);
     if (!r)
         r = open_memory(made, (uint32_t)workers);
+    CRASH_POINT("memory open, no process");
     if (!r) {
         mp_publish_slots(made);
         r = mp_generation_start(&made->generation, &made->region, &made->options);
@@ -290,6 +292,7 @@ void mproc_pool_destroy(mproc_pool *pool)
     mp_pool_lock(pool);
     terminate(pool);
     mp_wait(pool, generation_is_gone, pool, MP_FOREVER); /* the grace of a kill bounds it */
+    CRASH_POINT("about to give back");
     mp_pool_unref(pool);
 }
 
@@ -327,6 +330,7 @@ static int renew(mproc_pool *pool)
     r = mp_wait(pool, generation_is_gone, pool, MP_FOREVER);
     if (!r && pool->closed)
         r = MPROC_ECLOSED;
+    CRASH_POINT("old generation gone");
     if (!r)
         r = start_unlocked(pool);
     if (r)

@@ -10,6 +10,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include "../point.h"
+
 /* ---- slots ----------------------------------------------------------------------------------- */
 
 void mp_publish_slots(mproc_pool *pool)
@@ -237,6 +239,7 @@ static int create(mproc_pool *pool, struct job *job, const struct job_spec *spec
         return r;
     }
     take_id(pool, job, slot);
+    CRASH_POINT("slot taken");
     place(job, spec, &plan);
     describe(job, spec);
     return 0;
@@ -294,9 +297,12 @@ int mp_job_post(struct job *job, int64_t limit_ns)
         return r;
     for (uint64_t i = 0; i < job->chunks; i++)
         mp_word_publish(&job->words[i], job->id);
+    CRASH_POINT("words published");
     list_append(&pool->open, &job->in_open);
     announce_limit(job, limit_ns);
+    CRASH_POINT("limit announced");
     mp_job_post_tickets(job, job->chunks);
+    CRASH_POINT("tickets posted");
     return 0;
 }
 

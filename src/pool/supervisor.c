@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../point.h"
 #include "worker.h"
 
 enum {
@@ -73,9 +74,11 @@ static _Noreturn void child_worker(struct supervisor *sup, uint32_t number)
     enum worker_end end;
     int32_t r = 0;
 
+    CRASH_POINT("worker forked");
     setpgid(0, 0);
     mp_signals_default();
     mp_bond_child(seat->bond, BOND_THREAD, sup->self);
+    CRASH_POINT("worker bonded");
     child_set_name(number);
     child_keep_descriptors(sup, number);
     mp_stdin_null();
@@ -92,13 +95,16 @@ static _Noreturn void child_worker(struct supervisor *sup, uint32_t number)
     if (!mp_is_open(worker.tickets) || !mp_is_open(worker.bell))
         child_exit(EXIT_CANNOT_START);                 /* init closed what it did not open */
     mp_bond_child(seat->bond, BOND_THREAD, sup->self); /* init may have changed the user id */
+    CRASH_POINT("worker ready, not up");
     /* Release / the supervisor's acquire, though by then this process is dead and reaped. */
     atomic_store_explicit(&self->up, 1, memory_order_release);
+    CRASH_POINT("worker up");
     end = mp_worker_run(&worker);
     if (end == WORKER_DOOMED)
         _exit(0);
     if (options->exit)
         options->exit((int32_t)number, options->arg);
+    CRASH_POINT("worker about to exit");
     child_exit(0);
 }
 
@@ -128,9 +134,11 @@ static void kill_worker(pid_t pid)
 
 static _Noreturn void kill_all(struct supervisor *sup)
 {
+    CRASH_POINT("about to kill all");
     for (uint32_t i = 0; i < sup->region->workers; i++)
         if (sup->seats[i].pid > 0)
             kill_worker(sup->seats[i].pid);
+    CRASH_POINT("all killed, not reaped");
     for (uint32_t i = 0; i < sup->region->workers; i++)
         if (sup->seats[i].pid > 0)
             while (waitpid(sup->seats[i].pid, NULL, 0) < 0 && errno == EINTR)
@@ -155,10 +163,14 @@ static void announce_death(const struct supervisor *sup, bool ticket_may_be_lost
 {
     struct pool_shm *pool = mp_region_pool(sup->region);
 
+    CRASH_POINT("buried, not counted");
     if (ticket_may_be_lost)
         atomic_fetch_add_explicit(&pool->lost, 1, memory_order_seq_cst);
+    CRASH_POINT("lost counted");
     atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
+    CRASH_POINT("death counted, not rung");
     ring(sup);
+    CRASH_POINT("death announced");
 }
 
 /* A worker could not be started, or died before it was up: try again, but not at once.  Nobody
@@ -189,6 +201,7 @@ static void start_worker(struct supervisor *sup, uint32_t number)
     atomic_store_explicit(&record->left, 0, memory_order_relaxed);
     atomic_store_explicit(&record->deadline, 0, memory_order_relaxed);
     seat->expired = false;
+    CRASH_POINT("about to fork a worker");
     pid = mp_bond_open(seat->bond, BOND_THREAD);
     if (pid == 0) {
         pid = mp_fork(&mask, NULL);
@@ -201,10 +214,12 @@ static void start_worker(struct supervisor *sup, uint32_t number)
         start_failed(sup, number, BROKEN_FORK, pid);
         return;
     }
+    CRASH_POINT("worker forked, not seated");
     setpgid(pid, pid); /* here and in the child: whoever is first */
     mp_bond_parent(seat->bond);
     seat->pid = pid;
     seat->start_at = MP_FOREVER;
+    CRASH_POINT("worker seated");
 }
 
 /* Start one worker that is due, no more: a fork can take its time, and limits and the end of the
@@ -329,10 +344,13 @@ static void reap(struct supervisor *sup)
         info.si_pid = 0;
         if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid == 0)
             return;
+        CRASH_POINT("death seen");
         /* Its process group, while its number cannot be anybody else's: what the task started. */
         mp_kill(info.si_pid, true, SIGKILL);
+        CRASH_POINT("group killed, not reaped");
         if (waitpid(info.si_pid, &status, 0) != info.si_pid)
             continue;
+        CRASH_POINT("reaped, not buried");
         for (uint32_t i = 0; i < sup->region->workers; i++)
             if (sup->seats[i].pid == info.si_pid)
                 worker_gone(sup, i, info.si_pid, status);
@@ -362,8 +380,10 @@ static bool holds_chunk(const struct supervisor *sup, uint32_t number, enum chun
 static void kill_stopping(const struct supervisor *sup)
 {
     for (uint32_t i = 0; i < sup->region->workers; i++)
-        if (sup->seats[i].pid > 0 && holds_chunk(sup, i, CHUNK_STOPPING))
+        if (sup->seats[i].pid > 0 && holds_chunk(sup, i, CHUNK_STOPPING)) {
+            CRASH_POINT("to be stopped, not killed");
             kill_worker(sup->seats[i].pid);
+        }
 }
 
 /* Has somebody stopped the worker (SIGSTOP), at this moment?  The report is left where it is. */
@@ -382,8 +402,10 @@ static void kill_stopped(const struct supervisor *sup)
 {
     for (uint32_t i = 0; i < sup->region->workers; i++)
         if (sup->seats[i].pid > 0 && is_stopped(sup->seats[i].pid) &&
-            !holds_chunk(sup, i, CHUNK_RUNNING))
+            !holds_chunk(sup, i, CHUNK_RUNNING)) {
+            CRASH_POINT("found stopped, not killed");
             kill_worker(sup->seats[i].pid);
+        }
 }
 
 /* When the claim that the worker noted is over its limit, decide between "ended in time" and
@@ -404,13 +426,17 @@ static int64_t expire(struct supervisor *sup, uint32_t number)
         return MP_FOREVER;
     if (mp_now() < deadline)
         return deadline;
+    CRASH_POINT("limit over");
     seen = atomic_load_explicit(word, memory_order_acquire);
     if (atomic_load_explicit(&record->deadline, memory_order_relaxed) != deadline)
         return mp_now(); /* it went on to another meanwhile */
     if (mp_word_view(seen).worker != number || !mp_word_stop(word, seen))
         return MP_FOREVER; /* it ended in time, or has not begun */
+    CRASH_POINT("limit enforced, not noted");
     seat->expired = true;
+    CRASH_POINT("expired, not killed");
     kill_worker(seat->pid);
+    CRASH_POINT("expired and killed");
     return MP_FOREVER;
 }
 
@@ -529,7 +555,9 @@ _Noreturn void mp_supervisor_run(struct supervisor *sup)
 {
     int64_t next = 0;
 
+    CRASH_POINT("supervisor forked");
     set_up(sup);
+    CRASH_POINT("supervisor set up");
     note_slots(sup);
     for (;;) {
         struct pollfd polled[] = {{.fd = sup->fds[CONTROL_READ], .events = POLLIN},
@@ -551,7 +579,9 @@ _Noreturn void mp_supervisor_run(struct supervisor *sup)
         due = start_due(sup);
         if (due < next)
             next = due;
-        if (all_have_left(sup))
+        if (all_have_left(sup)) {
+            CRASH_POINT("all have left");
             _exit(0);
+        }
     }
 }

@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../point.h"
+
 /* A task while its function runs; private to the worker. */
 struct mproc_task {
     struct worker *worker;
@@ -54,6 +56,7 @@ static void write_failure(struct worker *worker, const struct holding *held, int
     outcome->item = item;
     outcome->length = 0;
     memcpy(outcome->text, fail_text, sizeof outcome->text);
+    CRASH_POINT("failure written");
 }
 
 static void *address(uint64_t base, uint64_t size, uint64_t index)
@@ -189,9 +192,12 @@ static void announce(struct worker *worker, uint32_t slot)
 
     /* Sequentially consistent, both: the host says that it waits and then looks at the ready bits;
      * here the bit is set and then the word is read.  One of the two sees the other's. */
+    CRASH_POINT("about to announce");
     atomic_fetch_or_explicit(&ready[slot / 64], (uint64_t)1 << slot % 64, memory_order_seq_cst);
+    CRASH_POINT("ready, not rung");
     if (atomic_load_explicit(&pool_of(worker)->host_waits, memory_order_seq_cst) != HOST_AWAKE)
         mp_ring(worker->bell);
+    CRASH_POINT("announced");
 }
 
 /* After the pass: is every chunk of the job terminal?  If one is not, its holder will see it, or
@@ -222,6 +228,7 @@ static void set_limit(struct worker *worker, const chunk_word *word, int64_t lim
      * belongs to the claim that it sees, or it sees the deadline change. */
     atomic_store_explicit(&self->claim, (uintptr_t)word - (uintptr_t)worker->region->memory.base,
                           memory_order_release);
+    CRASH_POINT("claim noted, not its deadline");
     atomic_store_explicit(&self->deadline, limit < MP_FOREVER - now ? now + limit : MP_FOREVER,
                           memory_order_release);
 }
@@ -263,21 +270,27 @@ static enum service try_chunk(struct worker *worker, const struct job_shm *job, 
     if (!mp_word_is_waiting(word, id))
         return SERVED;
     note_limit(worker, word, limit);
+    CRASH_POINT("about to claim");
     if (!mp_word_claim(word, id, worker->number, &held.claimed))
         return SERVED;
+    CRASH_POINT("claimed");
     /* From here the job stands still.  If the slot was reused since the descriptor was looked at,
      * and the tag has come round, this is a chunk of another job, with a limit of its own. */
     limit = atomic_load_explicit(&job->limit_ns, memory_order_relaxed);
     if (limit > 0)
         set_limit(worker, word, limit); /* its time counts from here */
+    CRASH_POINT("about to run");
     ended = run_chunk(worker, &held);
+    CRASH_POINT("ran, not finished");
     if (!mp_word_finish(word, held.claimed, ended))
         return SERVICE_DOOMED;
+    CRASH_POINT("finished");
     if (ended == CHUNK_FAILED)
         announce(worker, mp_job_slot(id)); /* the host may want to cancel the rest */
     if (!count_items(worker, held.count))
         return SERVED;
     look_back(worker, id); /* the replacement would, but the exit function may take its time */
+    CRASH_POINT("retiring");
     return SERVICE_RETIRED;
 }
 
@@ -302,8 +315,10 @@ static enum service serve(struct worker *worker, uint32_t id)
             return r;
         at = at + 1 < chunks ? at + 1 : 0;
     }
+    CRASH_POINT("about to look back");
     look_back(worker, id);
     note_limit(worker, NULL, 0);
+    CRASH_POINT("served");
     return SERVED;
 }
 
@@ -315,6 +330,7 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
 {
     ssize_t got = mp_read(worker->tickets, ticket, sizeof *ticket);
 
+    CRASH_POINT("ticket or end read");
     if (got != (ssize_t)sizeof *ticket) {
         if (got == 0)
             atomic_store_explicit(&self->left, 1, memory_order_release);
@@ -324,6 +340,7 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
     /* A death before this loses the ticket: the supervisor finds none in the record, and says so.
      */
     atomic_store_explicit(&self->ticket, *ticket, memory_order_release);
+    CRASH_POINT("ticket noted");
     /* Sequentially consistent: the host says that it has a backlog, then tries the pipe once more
      * and finds it full; so this ticket was read after that, and sees it. */
     if (atomic_load_explicit(&pool_of(worker)->host_waits, memory_order_seq_cst) ==
@@ -353,6 +370,7 @@ enum worker_end mp_worker_run(struct worker *worker)
         }
         ticket = 0;
         atomic_store_explicit(&self->ticket, 0, memory_order_release);
+        CRASH_POINT("ticket given up");
     }
 }
 

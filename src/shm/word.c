@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+#include "../point.h"
+
 static const struct {
     const char *name;
     bool terminal;
@@ -123,6 +125,7 @@ enum chunk_state mp_word_bury(chunk_word *word, unsigned worker, unsigned retrie
             return CHUNK_NONE;
         if (next != CHUNK_WAITING)
             outcome(arg);
+        CRASH_POINT("outcome written, not buried");
         /* Release: the outcome, and what a dead attempt wrote, before what follows.  It fails only
          * when the host makes RUNNING into STOPPING in between; then it is tried with that. */
         if (atomic_compare_exchange_strong_explicit(word, &seen,
