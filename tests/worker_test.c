@@ -10,6 +10,7 @@
 
 #include <mproc/mproc.h>
 
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -1191,8 +1192,8 @@ static void the_calls_of_a_task_accept_null(void **state)
     assert_null(mproc_task_input(NULL, NULL));
     assert_null(mproc_task_output(NULL, 0));
     assert_int_equal(mproc_task_index(NULL), 0);
-    assert_int_equal(mproc_task_worker(NULL), -1);
-    assert_int_equal(mproc_task_is_cancelled(NULL), 0);
+    assert_int_equal(mproc_task_worker(NULL), -EINVAL);
+    assert_int_equal(mproc_task_is_cancelled(NULL), -EINVAL);
 }
 
 /* ---- mproc_fail ------------------------------------------------------------------------------ */

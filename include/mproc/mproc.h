@@ -15,14 +15,17 @@
  * - It returns 0 or a count, or a negative error: -errno or one of the codes in error.h.
  *   mproc_strerror() gives a text for both.  errno is not part of the contract.
  * - An output argument is written only on success, unless the function says otherwise.  Every _free
- *   and _destroy accepts NULL; elsewhere a NULL handle is -EINVAL.
+ *   and _destroy accepts NULL; elsewhere a NULL handle is -EINVAL, or NULL or 0 where the answer is a
+ *   pointer, a size or an index.
  * - Structs of options begin with `size`: { .size = sizeof options } and everything else 0 is every
  *   default, and so is NULL.  A smaller `size`, of a program built against an older header, is
  *   accepted; 0, or a larger one with something in it that this library does not know, is -EINVAL.
  * - A timeout is in milliseconds: -1 for ever, 0 do not wait.  It counts from the entry of the
  *   call.  In options 0 is none, because it is the default.
- * - A handle belongs to the process that made it.  In any other (a fork, a worker) a call with it
- *   returns MPROC_EFOREIGN and does nothing.
+ * - A handle of a pool, a future or a process belongs to the process that made it.  In any other (a
+ *   fork, a worker) a call with it returns MPROC_EFOREIGN and does nothing; _free and _destroy leave
+ *   alone what it stands for.  A process that was made around the C library's fork() (vfork, clone,
+ *   _Fork) is not recognised: it must not use a handle.
  * - Any thread may call; where two threads may not use the same handle at once, it is said.
  */
 #ifndef MPROC_MPROC_H

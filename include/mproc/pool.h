@@ -112,8 +112,8 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
 /* How many workers it has. */
 int32_t mproc_pool_workers(const mproc_pool *pool);
 
-/* No more tasks are taken; what is queued is finished.  Does not block.  Returns 0, also if it was
- * closed before. */
+/* No more tasks are taken: MPROC_ECLOSED.  What is queued is finished, and memory of the pool is to
+ * be had as before.  Does not block.  Returns 0, also if it was closed before. */
 int mproc_pool_close(mproc_pool *pool);
 
 /*
@@ -187,7 +187,7 @@ int mproc_pool_map_batch(mproc_pool *pool, mproc_batch_fn fn, void *ctx, const v
 int mproc_pool_map_bytes(mproc_pool *pool, mproc_task_fn fn, void *ctx, const struct iovec *inputs,
                          size_t count, mproc_results **results, const mproc_map_options *options);
 
-/* Plain memory of the process: good until freed, also after the pool is gone. */
+/* Plain memory: good until freed, also after the pool is gone; a fork has a copy that it may use. */
 size_t mproc_results_count(const mproc_results *results);
 /* Output `index`: never NULL, *length (may be NULL) bytes.  Returns 0 or -EINVAL. */
 int mproc_results_get(const mproc_results *results, size_t index, const void **data,

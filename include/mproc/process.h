@@ -89,7 +89,7 @@ int mproc_process_kill(mproc_process *process);
 /*
  * Release the handle.  A process that was not joined runs on; once it has ended, a later call of
  * mproc_spawn() or mproc_process_free() collects it, so that no zombie piles up.  A `daemon` runs
- * on too, and still ends with its parent.
+ * on too, and still ends with its parent.  Of a foreign handle only this process's copy is released.
  */
 void mproc_process_free(mproc_process *process);
 

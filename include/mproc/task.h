@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A task, seen by the function that runs it.  These calls are for task functions, in a worker,
- * while they run; the pointers they give are good until the function returns.
+ * while they run; the pointers they give are good until the function returns.  A fork that the
+ * function makes may call them too, but the length of an output it cannot change.
  *
  * A task function runs in a worker process: what it changes in memory stays there, except its
  * output and memory from mproc_pool_alloc().  It may crash, exit, leak or hang: the worker goes,
@@ -37,10 +38,10 @@ void *mproc_task_output(mproc_task *task, size_t length);
 /* The index of the item in mproc_pool_map_bytes(); 0 for a submitted task. */
 uint64_t mproc_task_index(const mproc_task *task);
 
-/* The number of the worker that runs it, from 0 up. */
+/* The number of the worker that runs it, from 0 up; -EINVAL for NULL. */
 int32_t mproc_task_worker(const mproc_task *task);
 
-/* 1 when the task is cancelled or over its limit: this process is about to be killed. */
+/* 1 when the task is cancelled or over its limit: this process is about to be killed; else 0. */
 int mproc_task_is_cancelled(const mproc_task *task);
 
 /*

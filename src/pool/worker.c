@@ -9,6 +9,7 @@
 
 #include <mproc/pool.h>
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -402,13 +403,13 @@ uint64_t mproc_task_index(const mproc_task *task)
 
 int32_t mproc_task_worker(const mproc_task *task)
 {
-    return task ? (int32_t)task->worker->number : -1;
+    return task ? (int32_t)task->worker->number : -EINVAL;
 }
 
 int mproc_task_is_cancelled(const mproc_task *task)
 {
     /* Relaxed: it only tells that the end is near. */
-    return task && atomic_load_explicit(task->word, memory_order_relaxed) != task->claimed;
+    return task ? atomic_load_explicit(task->word, memory_order_relaxed) != task->claimed : -EINVAL;
 }
 
 int32_t mproc_fail(int32_t code, const char *text)
