@@ -20,7 +20,7 @@ int mp_above_standard(int fd)
         return fd;
     r = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FD);
     if (r < 0)
-        r = -errno;
+        r = errno == EINVAL ? -EMFILE : -errno; /* EINVAL: the limit is below that number */
     mp_close(fd);
     return r;
 }
