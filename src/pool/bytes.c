@@ -109,6 +109,7 @@ struct bytes_call {
     mproc_map_options options;
     mproc_submit_options submit;
     int64_t deadline;
+    int64_t stop_by; /* it has passed: until when what runs may take to stop; else MP_FOREVER */
     mproc_results *results;
     size_t window;          /* tasks in flight, at most */
     mproc_future **futures; /* of items [gathered, submitted), at index % window */
@@ -183,19 +184,27 @@ static void gather_one(struct bytes_call *call)
         close_window(call, r, false);
 }
 
+/* Wait for the oldest of the window.  At the deadline all are told to stop, and have the same time
+ * for it: else each could take its own. */
+static void wait_for_oldest(struct bytes_call *call)
+{
+    mproc_future *oldest = call->futures[call->gathered % call->window];
+
+    if (call->stop_by == MP_FOREVER && mp_future_wait_until(oldest, call->deadline) == -ETIMEDOUT) {
+        close_window(call, -ETIMEDOUT, true);
+        call->stop_by = mp_deadline(STOP_MS);
+    }
+    if (call->stop_by != MP_FOREVER)
+        mp_future_wait_stopped(oldest, call->stop_by);
+}
+
 static void run_window(struct bytes_call *call)
 {
     for (;;) {
-        mproc_future *oldest;
-        int r;
-
         fill_window(call);
         if (call->gathered == call->submitted)
             return;
-        oldest = call->futures[call->gathered % call->window];
-        r = mp_future_wait_until(oldest, call->deadline);
-        if (r == -ETIMEDOUT) /* then it was stopped, and is done; the others are to follow */
-            close_window(call, r, true);
+        wait_for_oldest(call);
         gather_one(call);
     }
 }
@@ -224,6 +233,7 @@ static int check_call(struct bytes_call *call, const mproc_map_options *options)
                                           .time_limit_ms = o->time_limit_ms,
                                           .retries = o->retries};
     call->deadline = o->timeout_ms ? mp_deadline(o->timeout_ms) : MP_FOREVER;
+    call->stop_by = MP_FOREVER;
     return mp_resolve_limits(call->pool, o->time_limit_ms, o->retries, &limits);
 }
 

@@ -33,7 +33,8 @@ static void future_end(struct job *job)
     mproc_future *future = LIST_ENTRY(job, mproc_future, job);
 
     if (mp_job_status(job, 0, &future->failure) == 0) {
-        uint64_t length = job->outcomes[0].length; /* copied once, then checked */
+        /* Copied once, then checked; volatile, or a compiler might read it twice. */
+        uint64_t length = *(volatile uint64_t *)&job->outcomes[0].length;
 
         if (length > job->out_size) {
             mp_pool_poison(job->pool, "a result is longer than it can be");
@@ -271,13 +272,20 @@ int mproc_future_failure(mproc_future *future, mproc_failure *failure)
 
 int mp_future_wait_until(mproc_future *future, int64_t deadline)
 {
-    int r = 0;
+    int r;
 
     mp_pool_lock(future->pool);
-    if (!future->done)
-        r = mp_job_wait(&future->job, deadline);
+    r = mp_wait(future->pool, is_done, future, deadline);
     mp_pool_unlock(future->pool);
     return r;
+}
+
+void mp_future_wait_stopped(mproc_future *future, int64_t deadline)
+{
+    mp_pool_lock(future->pool);
+    if (!future->done)
+        mp_job_wait_stopped(&future->job, deadline);
+    mp_pool_unlock(future->pool);
 }
 
 void mp_future_close(mproc_future *future, bool stop)

@@ -21,8 +21,6 @@
 
 #include "../point.h"
 
-enum { STOP_MS = 1000 }; /* the time that a kill may take */
-
 static struct pool_shm *shared_of(const mproc_pool *pool)
 {
     return mp_region_pool(&pool->region);
@@ -329,12 +327,12 @@ static int sleep_on_bell(mproc_pool *pool, int64_t deadline)
     awakening = mp_generation_sleep(generation, until, !told_to_end);
     pthread_mutex_lock(&pool->lock);
     switch (awakening) {
-    case AWAKE_RUNG:
-        return 0;
     case AWAKE_LATE:
         if (!grace_first)
             return -ETIMEDOUT;
-        if (mp_generation_grace_over(generation))
+        /* fall through */
+    case AWAKE_RUNG: /* a bell that never falls silent does not make the grace longer */
+        if (mp_now() >= generation->grace && mp_generation_grace_over(generation))
             generation_died(pool);
         return 0;
     case AWAKE_UNSUPERVISED:
@@ -419,6 +417,14 @@ static bool job_has_ended(const void *job)
     return ((const struct job *)job)->ended;
 }
 
+void mp_job_wait_stopped(struct job *job, int64_t deadline)
+{
+    if (mp_wait(job->pool, job_has_ended, job, deadline) == 0)
+        return;
+    mp_pool_poison(job->pool, "a task could not be stopped");
+    mp_wait(job->pool, job_has_ended, job, MP_FOREVER); /* the grace of the kill bounds it */
+}
+
 int mp_job_wait(struct job *job, int64_t deadline)
 {
     int r = mp_wait(job->pool, job_has_ended, job, deadline);
@@ -426,10 +432,7 @@ int mp_job_wait(struct job *job, int64_t deadline)
     if (r != -ETIMEDOUT)
         return r;
     mp_job_close(job, true);
-    if (mp_wait(job->pool, job_has_ended, job, mp_deadline(STOP_MS)) == 0)
-        return r;
-    mp_pool_poison(job->pool, "a task could not be stopped");
-    mp_wait(job->pool, job_has_ended, job, MP_FOREVER); /* the grace of the kill bounds it */
+    mp_job_wait_stopped(job, mp_deadline(STOP_MS));
     return r;
 }
 
@@ -461,14 +464,15 @@ static void copy_outcome(const struct job *job, uint64_t chunk, mproc_failure *f
 {
     struct outcome_shm outcome;
     uint64_t first = chunk * job->chunk_items;
+    /* Volatile: read once, whatever a compiler makes of the check and the use. */
+    uint64_t item = *(volatile uint64_t *)&job->outcomes[chunk].item;
 
     memcpy(&outcome, &job->outcomes[chunk], sizeof outcome);
     failure->code = outcome.code;
     failure->signal = outcome.signal;
     failure->pid = outcome.pid;
-    if (outcome.item >= first && outcome.item - first < job->chunk_items &&
-        outcome.item < job->count)
-        failure->index = outcome.item;
+    if (item >= first && item - first < job->chunk_items && item < job->count)
+        failure->index = item;
     outcome.text[sizeof outcome.text - 1] = '\0';
     memcpy(failure->text, outcome.text, sizeof failure->text);
 }

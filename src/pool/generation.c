@@ -11,7 +11,8 @@
 
 #include "../point.h"
 
-enum { GRACE_MS = 1000 };
+/* After the word to end; after the supervisor was killed, too. */
+enum { GRACE_MS = 1000, LAST_GRACE_MS = 300 };
 
 static void close_all(struct generation *generation)
 {
@@ -182,7 +183,7 @@ enum awakening mp_generation_sleep(struct generation *generation, int64_t deadli
         return AWAKE_BELL_ENDED;
     if (n < 0 && n != -EAGAIN)
         return AWAKE_FAILED;
-    return polled[SUPERVISOR].revents && n < 0 ? AWAKE_UNSUPERVISED : AWAKE_RUNG;
+    return polled[SUPERVISOR].revents ? AWAKE_UNSUPERVISED : AWAKE_RUNG;
 }
 
 bool mp_generation_grace_over(struct generation *generation)
@@ -191,7 +192,7 @@ bool mp_generation_grace_over(struct generation *generation)
         return true;
     mp_crew_kill(generation);
     generation->killed = true;
-    generation->grace = mp_deadline(GRACE_MS);
+    generation->grace = mp_deadline(LAST_GRACE_MS);
     return false;
 }
 

@@ -50,7 +50,7 @@ enum awakening {
     AWAKE_RUNG,         /* or nudged; the bell is empty now, or rings again */
     AWAKE_LATE,         /* the deadline has passed */
     AWAKE_BELL_ENDED,   /* every process of the generation is gone */
-    AWAKE_UNSUPERVISED, /* the supervisor is gone, and somebody holds on to the bell */
+    AWAKE_UNSUPERVISED, /* the supervisor is gone, and somebody holds on to the bell or rings it */
     AWAKE_FAILED        /* the host has closed a descriptor that is ours */
 };
 

@@ -298,6 +298,15 @@ void mproc_pool_destroy(mproc_pool *pool)
 
 /* ---- restart --------------------------------------------------------------------------------- */
 
+/* No job is open: the descriptors are as if there had never been one, so that what somebody scribbled
+ * on them does not lead the new supervisor astray. */
+static void clear_descriptors(const mproc_pool *pool)
+{
+    for (uint32_t slot = 0; slot < pool->slots_committed; slot++)
+        /* Relaxed: whoever else looks is forked afterwards. */
+        atomic_store_explicit(&mp_region_job(&pool->region, slot)->chunks, 0, memory_order_relaxed);
+}
+
 /* Start a generation without the lock: the fork hooks may want locks of their own, which another
  * thread may hold while it waits for this one.  Whoever waits meanwhile does so as if this thread
  * slept on the bell. */
@@ -308,6 +317,7 @@ static int start_unlocked(mproc_pool *pool)
 
     pool->starting = true;
     pool->sleeper = &busy;
+    clear_descriptors(pool);
     mp_publish_slots(pool);
     mp_pool_unlock(pool);
     r = mp_generation_start(&pool->generation, &pool->region, &pool->options);

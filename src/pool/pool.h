@@ -84,6 +84,10 @@ struct waiter {
     const void *arg;
 };
 
+/* The time that it may take to stop a task.  With the graces in generation.c: a call returns within
+ * two seconds of its limit, whatever the workers do. */
+enum { STOP_MS = 600 };
+
 enum { SLOTS_PER_COMMIT = MP_SLOTS < 64 ? MP_SLOTS : 64 }; /* their pages are made real together */
 
 struct mproc_pool {
@@ -185,8 +189,10 @@ void mp_job_close(struct job *job, bool stop);
 int mp_job_error(const struct job *job, uint64_t chunk);
 int mp_job_status(const struct job *job, uint64_t chunk, mproc_failure *failure);
 /* Wait until the job has ended.  At the deadline cancel it, kill what runs of it, and -ETIMEDOUT;
- * if that has no effect within a second, the pool is poisoned. */
+ * if that has no effect within STOP_MS, the pool is poisoned. */
 int mp_job_wait(struct job *job, int64_t deadline);
+/* Wait for a job that was told to stop; if it has not by the deadline, the pool is poisoned. */
+void mp_job_wait_stopped(struct job *job, int64_t deadline);
 /* Something impossible was read from shared memory: the workers are killed, the pool is broken. */
 void mp_pool_poison(mproc_pool *pool, const char *what);
 /* Make all who wait look whether they still need to. */
@@ -196,8 +202,9 @@ void mp_hand_over(mproc_pool *pool);
 
 /* ---- future.c -------------------------------------------------------------------------------- */
 
-/* Wait until the task is done; at the deadline as mp_job_wait(). */
+/* Wait until the task is done: 0 or -ETIMEDOUT; the second as mp_job_wait_stopped(). */
 int mp_future_wait_until(mproc_future *future, int64_t deadline);
+void mp_future_wait_stopped(mproc_future *future, int64_t deadline);
 /* Cancel the task if it is not begun; with `stop`, kill it if it runs. */
 void mp_future_close(mproc_future *future, bool stop);
 /* mproc_pool_submit() with the index of an item; options are checked already. */

@@ -25,6 +25,7 @@ enum {
     MAX_BACKOFF_SHIFT = 7, /* 128 ms between starts at most */
     NS_PER_MS = 1000000,
     EXIT_CANNOT_START = 125,
+    FOREIGN_WORDS_MAX = 512, /* in a row, a page of them: beyond, the job has no words */
 };
 
 /* ---- the child: a worker --------------------------------------------------------------------- */
@@ -283,13 +284,37 @@ static void write_outcome(void *arg)
     outcome->text[0] = '\0';
 }
 
+/* The words of a job, as many as there seem to be for who does not trust its descriptor: they name
+ * its slot.  A count that somebody scribbled on would have this process go through all the memory
+ * there is for words, which becomes real by being read. */
+static chunk_word *words_of(const struct supervisor *sup, const struct job_shm *job,
+                            uint64_t *chunks)
+{
+    uint32_t slot = (uint32_t)(job - mp_region_job(sup->region, 0));
+    uint32_t foreign = 0;
+    uint64_t count = 0;
+    chunk_word *words = mp_region_words(sup->region, job, &count);
+
+    *chunks = count;
+    for (uint64_t i = 0; i < *chunks; i++) {
+        /* Relaxed: a guess; and of a job whose chunk a dead worker holds no word changes its slot.
+         */
+        uint64_t word = atomic_load_explicit(&words[i], memory_order_relaxed);
+
+        foreign = mp_job_slot(mp_word_view(word).id) == slot ? 0 : foreign + 1;
+        if (foreign == FOREIGN_WORDS_MAX)
+            *chunks = i;
+    }
+    return words;
+}
+
 /* End the chunk of this job that the dead worker held.  False: it held none. */
 static bool bury_in(struct corpse *dead, const struct job_shm *job)
 {
     /* Relaxed: of a job whose chunk it held the host changes nothing; another's does not matter. */
     unsigned retries = atomic_load_explicit(&job->retries, memory_order_relaxed);
-    uint64_t chunks = 0;
-    chunk_word *words = mp_region_words(dead->sup->region, job, &chunks);
+    uint64_t chunks;
+    chunk_word *words = words_of(dead->sup, job, &chunks);
 
     dead->job = job;
     for (dead->chunk = 0; dead->chunk < chunks; dead->chunk++)
@@ -364,7 +389,7 @@ static bool holds_chunk(const struct supervisor *sup, uint32_t number, enum chun
 {
     const struct job_shm *job = job_of(sup, number);
     uint64_t chunks = 0;
-    chunk_word *words = job ? mp_region_words(sup->region, job, &chunks) : NULL;
+    chunk_word *words = job ? words_of(sup, job, &chunks) : NULL;
 
     for (uint64_t i = 0; i < chunks; i++) {
         struct chunk_view view =
