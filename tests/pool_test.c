@@ -400,6 +400,29 @@ static void terminate_ends_all_at_once(void **state)
     clear_stage();
 }
 
+/* More tasks than the ticket pipe has room for: what is not in it yet does not go into a closed one. */
+static void terminate_ends_what_waits_for_room_in_the_pipe(void **state)
+{
+    enum { TASKS = 9000 };
+    static mproc_future *futures[TASKS];
+    mproc_pool *pool;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(1, NULL);
+    for (int i = 0; i < TASKS; i++)
+        futures[i] = submit(pool, pass_gate, NULL);
+    await(&stage->begun, 1);
+    assert_int_equal(mproc_pool_terminate(pool), 0);
+    assert_int_equal(mproc_future_wait_all(futures, TASKS, -1), 0);
+    for (int i = 0; i < TASKS; i++) {
+        assert_int_equal(mproc_future_result(futures[i], NULL, NULL), -ECANCELED);
+        mproc_future_free(futures[i]);
+    }
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
 static void results_from_before_the_terminate_stay(void **state)
 {
     mproc_pool *pool;
@@ -1698,6 +1721,7 @@ static const struct CMUnitTest tests[] = {
     TEST(close_lets_what_is_queued_finish),
     TEST(after_its_end_a_pool_takes_no_tasks),
     TEST(terminate_ends_all_at_once),
+    TEST(terminate_ends_what_waits_for_room_in_the_pipe),
     TEST(results_from_before_the_terminate_stay),
     TEST(terminate_ends_the_maps_of_other_threads),
     TEST(a_pool_whose_supervisor_does_not_answer_can_be_destroyed),
