@@ -78,7 +78,7 @@ static void the_hooks_of_the_host_run_around_its_fork_and_the_childs_in_each_wor
         assert_int_equal(read(told[0], text, sizeof text), sizeof text);
         assert_memory_equal(text, "bc\0", 4);
     }
-    mp_generation_kill(&generation);
+    mp_generation_kill(&generation, GRACE_MS);
     until_bell_ends();
     assert_int_equal(mp_generation_finish(&generation), 0);
     finish();
@@ -89,7 +89,7 @@ static void the_writing_end_of_the_bell_is_the_crews_alone(void **state)
     (void)state;
     start();
     assert_int_equal(generation.fds[BELL_WRITE], -1);
-    mp_generation_kill(&generation);
+    mp_generation_kill(&generation, GRACE_MS);
     until_bell_ends();
     mp_generation_finish(&generation);
     finish();
@@ -117,7 +117,7 @@ static void a_crew_that_goes_on_is_waited_for_until_the_deadline(void **state)
     start();
     assert_int_equal(mp_crew_wait(&generation, mp_deadline(20)), -1);
     assert_int_equal(waitpid(generation.supervisor, NULL, WNOHANG), 0); /* alive */
-    mp_generation_kill(&generation);
+    mp_generation_kill(&generation, GRACE_MS);
     until_bell_ends();
     mp_generation_finish(&generation);
     finish();

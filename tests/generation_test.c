@@ -188,7 +188,7 @@ static void a_kill_ends_workers_that_would_never_leave(void **state)
     start(tell_pid_and_wait);
     until_started(WORKERS);
     assert_int_equal(generation.grace, MP_FOREVER);
-    mp_generation_kill(&generation);
+    mp_generation_kill(&generation, GRACE_MS);
     assert_true(generation.grace <= mp_deadline(SECOND_MS));
     assert_int_equal(until_gone(in_ms(5 * SECOND_MS)), 0);
     assert_false(generation.killed); /* it took no force against the supervisor */
@@ -203,9 +203,9 @@ static void a_second_kill_does_not_prolong_the_grace(void **state)
 
     (void)state;
     start(tell_pid_and_wait);
-    mp_generation_kill(&generation);
+    mp_generation_kill(&generation, GRACE_MS);
     grace = generation.grace;
-    mp_generation_kill(&generation);
+    mp_generation_kill(&generation, GRACE_MS);
     assert_int_equal(generation.grace, grace);
     assert_int_equal(until_gone(in_ms(5 * SECOND_MS)), 0);
     finish_with(0);
@@ -259,7 +259,7 @@ static void a_stopped_supervisor_is_killed_when_its_grace_is_over(void **state)
     start(tell_pid_and_wait);
     until_started(WORKERS);
     stop_supervisor();
-    mp_generation_kill(&generation);
+    mp_generation_kill(&generation, GRACE_MS);
     assert_int_equal(until_gone(generation.grace), -ETIMEDOUT);
     assert_false(mp_generation_grace_over(&generation));
     assert_true(generation.killed);
@@ -275,7 +275,7 @@ static void what_outlives_its_second_grace_is_given_up(void **state)
     start(tell_pid_and_wait);
     until_started(WORKERS);
     stop_supervisor();
-    mp_generation_kill(&generation);
+    mp_generation_kill(&generation, GRACE_MS);
     assert_false(mp_generation_grace_over(&generation));
     assert_true(mp_generation_grace_over(&generation));
     assert_workers_gone();
@@ -461,7 +461,7 @@ static void the_last_ticket_that_fits_is_written_alone(void **state)
     start(tell_pid_and_wait);
     until_started(WORKERS);
     assert_true(post_until_full(300) % 300 != 0); /* 300 do not divide the room there is */
-    mp_generation_kill(&generation);
+    mp_generation_kill(&generation, GRACE_MS);
     assert_int_equal(until_gone(in_ms(5 * SECOND_MS)), 0);
     finish_with(0);
 }

@@ -281,7 +281,7 @@ void mp_pool_poison(mproc_pool *pool, const char *what)
     if (!pool->why_broken[0])
         snprintf(pool->why_broken, sizeof pool->why_broken, "%s", what);
     pool->poisoned = true;
-    mp_generation_kill(&pool->generation);
+    mp_generation_kill(&pool->generation, SHORT_GRACE_MS);
 }
 
 /* ---- waiting --------------------------------------------------------------------------------- */
@@ -336,7 +336,7 @@ static int sleep_on_bell(mproc_pool *pool, int64_t deadline)
             generation_died(pool);
         return 0;
     case AWAKE_UNSUPERVISED:
-        mp_generation_kill(generation);
+        mp_generation_kill(generation, GRACE_MS);
         return 0;
     case AWAKE_FAILED:
         mp_pool_poison(pool, "the bell pipe cannot be read");

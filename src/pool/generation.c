@@ -11,9 +11,6 @@
 
 #include "../point.h"
 
-/* After the word to end; after the supervisor was killed, too. */
-enum { GRACE_MS = 1000, LAST_GRACE_MS = 300 };
-
 static void close_all(struct generation *generation)
 {
     if (mp_guard_lock() == 0) {
@@ -143,7 +140,7 @@ void mp_generation_shut(struct generation *generation)
     CRASH_POINT("ticket pipe shut");
 }
 
-void mp_generation_kill(struct generation *generation)
+void mp_generation_kill(struct generation *generation, int64_t grace_ms)
 {
     if (!generation->alive || generation->grace != MP_FOREVER)
         return;
@@ -153,7 +150,8 @@ void mp_generation_kill(struct generation *generation)
         mp_guard_unlock();
     }
     CRASH_POINT("told to end");
-    generation->grace = mp_deadline(GRACE_MS);
+    generation->grace_ms = grace_ms;
+    generation->grace = mp_deadline(grace_ms);
     mp_generation_nudge(generation); /* who sleeps is to wake when the grace is over */
 }
 
@@ -192,7 +190,7 @@ bool mp_generation_grace_over(struct generation *generation)
         return true;
     mp_crew_kill(generation);
     generation->killed = true;
-    generation->grace = mp_deadline(LAST_GRACE_MS);
+    generation->grace = mp_deadline(generation->grace_ms);
     return false;
 }
 

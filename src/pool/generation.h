@@ -16,6 +16,9 @@
 
 #include "supervisor.h"
 
+/* Twice the first is less than two seconds, and so is STOP_MS with twice the second. */
+enum { GRACE_MS = 900, SHORT_GRACE_MS = 400 };
+
 struct generation {
     int fds[GENERATION_FDS];
     struct guard guard;
@@ -23,6 +26,7 @@ struct generation {
     struct code_map *code; /* what the workers can call */
     bool alive;            /* from a start until the end of file on the bell was seen */
     int64_t grace;         /* told to end: until when that may take; MP_FOREVER: it was not told */
+    int64_t grace_ms;      /* how long it was */
     bool killed;           /* it did not end in its grace, and the supervisor was sent a SIGKILL */
 };
 
@@ -43,7 +47,8 @@ void mp_generation_poke(struct generation *generation); /* make the supervisor l
 void mp_generation_nudge(
     struct generation *generation); /* wake the thread that sleeps on the bell */
 void mp_generation_shut(struct generation *generation); /* the workers leave when they are done */
-void mp_generation_kill(struct generation *generation); /* everything ends, now */
+/* Everything ends, now: in its grace, or in as much time again when the supervisor was killed. */
+void mp_generation_kill(struct generation *generation, int64_t grace_ms);
 
 /* How a sleep on the bell ended. */
 enum awakening {

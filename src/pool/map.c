@@ -17,7 +17,7 @@
  * up the others by a quarter of its share at most, few enough that a chunk is worth its claim. */
 enum { CHUNKS_PER_WORKER = 4 };
 
-enum { LEAVE_MS = 500 }; /* for the workers of a one-shot map to leave in peace */
+enum { LEAVE_MS = 1000 }; /* for the workers of a one-shot map to leave in peace */
 
 /* One call of map. */
 struct map_call {
@@ -281,6 +281,9 @@ int mproc_map(mproc_map_fn fn, void *ctx, const void *in, size_t in_size, void *
     mproc_pool_close(
         call.pool); /* and not destroyed at once: the workers print what is to be printed */
     mproc_pool_join(call.pool, r == -ETIMEDOUT ? 0 : LEAVE_MS);
+    mp_pool_lock(call.pool);
+    mp_generation_kill(&call.pool->generation, SHORT_GRACE_MS);
+    mp_pool_unlock(call.pool);
     mproc_pool_destroy(call.pool);
     return r;
 }

@@ -270,7 +270,7 @@ static void terminate(mproc_pool *pool)
     pool->closed = true;
     pool->terminated = true;
     if (!pool->starting) /* else it is seen when that is over */
-        mp_generation_kill(&pool->generation);
+        mp_generation_kill(&pool->generation, GRACE_MS);
 }
 
 int mproc_pool_terminate(mproc_pool *pool)
@@ -351,7 +351,7 @@ static int renew(mproc_pool *pool)
     pool->why_broken[0] = '\0';
     if (!pool->closed)
         return 0;
-    mp_generation_kill(&pool->generation); /* closed or terminated while it started */
+    mp_generation_kill(&pool->generation, GRACE_MS); /* closed or terminated while it started */
     return MPROC_ECLOSED;
 }
 

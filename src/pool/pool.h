@@ -84,9 +84,9 @@ struct waiter {
     const void *arg;
 };
 
-/* The time that it may take to stop a task.  With the graces in generation.c: a call returns within
+/* The time that it may take to stop a task.  With the graces of generation.h: a call returns within
  * two seconds of its limit, whatever the workers do. */
-enum { STOP_MS = 600 };
+enum { STOP_MS = 1000 };
 
 enum { SLOTS_PER_COMMIT = MP_SLOTS < 64 ? MP_SLOTS : 64 }; /* their pages are made real together */
 

@@ -155,7 +155,7 @@ int mp_crew_wait(struct generation *generation, int64_t deadline)
             break;
     list_remove(link);
     pthread_mutex_unlock(&lock);
-    mp_generation_kill(generation); /* ends the reading of the control pipe */
+    mp_generation_kill(generation, GRACE_MS); /* ends the reading of the control pipe */
     crew = LIST_ENTRY(link, struct crew, link);
     pthread_join(crew->supervisor, NULL);
     pthread_join(crew->ender, NULL);
