@@ -465,8 +465,8 @@ static int64_t expire(struct supervisor *sup, uint32_t number)
     return MP_FOREVER;
 }
 
-/* Enforce limits, where there are any; when to look again.  A chunk that begins after this look ends its time no sooner
- * than the least limit from now, so looking then is never too late. */
+/* Enforce limits, where there are any; when to look again.  A chunk that begins after this look ends
+ * its time no sooner than the least limit from now, so looking then is never too late. */
 static int64_t expire_all(struct supervisor *sup)
 {
     int64_t least =
