@@ -417,6 +417,39 @@ static void tickets_that_do_not_fit_the_pipe_are_kept_and_posted_in_order(void *
     free(futures);
 }
 
+/* The pipe is shut by then, which is no fault of anybody's. */
+static void tickets_that_are_due_when_a_pool_is_terminated_do_no_harm(void **state)
+{
+    enum { TASKS = PIPE_TICKETS + 1000, FEW = 2 };
+    mproc_submit_options options = small_output();
+    mproc_future **futures = calloc(TASKS, sizeof(mproc_future *)), *held;
+
+    (void)state;
+    assert_non_null(futures);
+    for (int full = 0; full < 2; full++) {
+        const uint32_t tasks = full ? TASKS : FEW;
+
+        open_pool(1, 64 * MIB);
+        hold_workers(&held, 1);
+        for (uint32_t i = 0; i < tasks; i++)
+            assert_int_equal(
+                mproc_pool_submit(pool, &futures[i], answer_task, NULL, &i, sizeof i, &options), 0);
+        assert_int_equal(tickets_due() > 0, full);
+        assert_int_equal(mproc_pool_terminate(pool), 0);
+        /* Where the pipe was not full: a worker that has just left says that it may have had one. */
+        atomic_fetch_add(&mp_region_pool(&pool->region)->lost, 1);
+        assert_int_equal(mproc_pool_join(pool, -1), 0);
+        for (uint32_t i = 0; i < tasks; i++) {
+            assert_int_equal(mproc_future_result(futures[i], NULL, NULL), -ECANCELED);
+            mproc_future_free(futures[i]);
+        }
+        assert_int_equal(mproc_future_result(held, NULL, NULL), -ECANCELED);
+        mproc_future_free(held);
+        close_pool();
+    }
+    free(futures);
+}
+
 static void a_job_that_ends_takes_its_tickets_out_of_the_backlog(void **state)
 {
     enum { TASKS = PIPE_TICKETS + 1000 };
@@ -824,6 +857,7 @@ static const struct CMUnitTest tests[] = {
     TEST(as_many_tasks_as_slots_can_be_open_and_all_are_done),
     TEST(a_job_has_a_ticket_for_each_worker_that_could_help),
     TEST(tickets_that_do_not_fit_the_pipe_are_kept_and_posted_in_order),
+    TEST(tickets_that_are_due_when_a_pool_is_terminated_do_no_harm),
     TEST(a_job_that_ends_takes_its_tickets_out_of_the_backlog),
     TEST(what_jobs_took_is_given_back),
     TEST(an_abandoned_task_gives_back_its_memory_when_it_ends),
