@@ -284,6 +284,7 @@ static void end_in_storm(const struct storm_plan *plan, uint64_t way)
             mproc_pool_submit(pool, &futures[i], storm_task, &copy, &i, sizeof i, &submit), 0);
     assert_int_equal(mproc_future_wait(futures[0], 60000), 0); /* it is at work */
     end_pool(pool, way);
+    storm_forget_workers();
     for (uint64_t i = 0; i < OPEN; i++) {
         if (way % 3 && mproc_future_result(futures[i], NULL, NULL) == -ECANCELED)
             mproc_future_free(futures[i]);

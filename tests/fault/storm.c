@@ -83,11 +83,19 @@ mproc_pool_options storm_options(void)
 
 /* ---- the killer ------------------------------------------------------------------------------ */
 
+/* The same answer each time it is asked of one, so that most are spared for good. */
+static bool is_spared(int32_t pid)
+{
+    uint64_t mix = (uint64_t)pid;
+
+    return test_random(&mix) % YOUNG_KILLED != 0;
+}
+
 static void strike(_Atomic int32_t *note, bool spares_most)
 {
     int32_t pid = atomic_load(note);
 
-    if (pid <= 1 || (spares_most && pid % YOUNG_KILLED))
+    if (pid <= 1 || (spares_most && is_spared(pid)))
         return;
     if (!atomic_compare_exchange_strong(note, &pid, 0))
         return;
@@ -100,7 +108,7 @@ static _Noreturn void run_killer(const struct storm_plan *plan)
 {
     uint64_t seed = plan->seed;
 
-    while (!atomic_load(&stage->stop)) {
+    while (!atomic_load(&stage->stop) && getppid() == stage->host) {
         uint64_t r = test_random(&seed);
         struct timespec pause = {0, (long)(r % 1000000) * plan->pause_us / 1000};
 
@@ -171,6 +179,14 @@ void storm_clear(void)
 {
     test_unshare(stage, stage_size);
     stage = NULL;
+}
+
+void storm_forget_workers(void)
+{
+    for (int i = 0; i < WORKERS; i++) {
+        atomic_store(&stage->young[i], 0);
+        atomic_store(&stage->grown[i], 0);
+    }
 }
 
 void storm_forget_marks(size_t tasks)
@@ -246,6 +262,8 @@ void storm_check_failure(const mproc_failure *failure, int32_t retries)
 {
     _Atomic uint8_t *deaths = &stage->deaths[failure->pid % PIDS];
 
+    if (failure->error != MPROC_ECRASHED)
+        print_error("%s: %s\n", mproc_strerror(failure->error), failure->text);
     assert_int_equal(failure->error, MPROC_ECRASHED);
     assert_int_equal(failure->signal, SIGKILL);
     assert_int_equal(failure->attempts, 1 + retries);

@@ -40,6 +40,8 @@ uint64_t storm_end(mproc_pool *pool);
 void storm_clear(void);
 
 void storm_forget_marks(size_t tasks);
+/* After the end of a pool that may have killed workers itself: they are no victims any more. */
+void storm_forget_workers(void);
 
 uint64_t storm_answer(uint64_t index);
 /* A task: its input is its index, its context the plan, its output the answer. */
