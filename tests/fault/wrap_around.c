@@ -208,9 +208,9 @@ static void a_chunk_may_have_more_items_than_32_bits_count(void **state)
     assert_int_equal(mproc_pool_alloc(pool, sizeof(_Atomic uint64_t), &sum), 0);
     atomic_store((_Atomic uint64_t *)sum, 0);
     assert_int_equal(
-        mproc_pool_map_batch(pool, add_count, sum, NULL, 0, NULL, 0, (size_t)items, &map), 0);
+        mproc_pool_map_batch(pool, add_count, sum, sum, 0, NULL, 0, (size_t)items, &map), 0);
     assert_true(atomic_load((_Atomic uint64_t *)sum) == items);
-    assert_int_equal(mproc_pool_map_batch(pool, add_count, sum, NULL, 0, NULL, 0, 1, &map), 0);
+    assert_int_equal(mproc_pool_map_batch(pool, add_count, sum, sum, 0, NULL, 0, 1, &map), 0);
     assert_int_equal(atomic_load(starts), 2); /* it was replaced, for so many are enough */
     mproc_pool_destroy(pool);
     test_unshare(starts, sizeof *starts);
