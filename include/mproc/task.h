@@ -6,7 +6,8 @@
  *
  * A task function runs in a worker process: what it changes in memory stays there, except its
  * output and memory from mproc_pool_alloc().  It may crash, exit, leak or hang: the worker goes,
- * the task is reported, the other tasks are not touched.
+ * the task is reported, the other tasks are not touched.  If it calls exit(), the atexit functions
+ * that the worker has from its host run in the worker; a worker that ends otherwise runs none.
  */
 #ifndef MPROC_TASK_H
 #define MPROC_TASK_H
