@@ -224,6 +224,8 @@ static int check_call(struct bytes_call *call, const mproc_map_options *options)
     if (!call->fn || (call->count && !call->inputs) || o->timeout_ms < 0 || o->reserved ||
         (o->ctx_size && !call->ctx) || (o->failure && o->failure->size <= sizeof(size_t)))
         return -EINVAL;
+    if (call->count > SIZE_MAX / sizeof(struct iovec))
+        return -EOVERFLOW; /* there cannot be so many */
     for (size_t i = 0; i < call->count; i++)
         if (call->inputs[i].iov_len && !call->inputs[i].iov_base)
             return -EINVAL;
