@@ -1322,7 +1322,7 @@ static void processes_have_telling_names(void **state)
     (void)state;
     if (test_run_child(try_name, NULL) != 0)
         skip();
-    pool = make_pool(3, NULL);
+    pool = make_pool(12, NULL);
     for (int i = 0; i < 20; i++) {
         int64_t told = ask(pool, tell_worker, NULL);
 

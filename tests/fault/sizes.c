@@ -30,22 +30,33 @@ static uint64_t word_at(size_t place, uint64_t salt)
 
 static void fill(void *bytes, size_t size, uint64_t salt)
 {
-    for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
+    const size_t whole = size / sizeof(uint64_t) * sizeof(uint64_t);
+    const uint64_t last = word_at(whole, salt);
+    char *to = bytes;
+
+    for (size_t i = 0; i < whole; i += sizeof(uint64_t)) {
         uint64_t word = word_at(i, salt);
 
-        memcpy((char *)bytes + i, &word, size - i < sizeof word ? size - i : sizeof word);
+        memcpy(to + i, &word, sizeof word);
     }
+    if (size > whole)
+        memcpy(to + whole, &last, size - whole);
 }
 
 static bool is_filled(const void *bytes, size_t size, uint64_t salt)
 {
-    for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
-        uint64_t word = word_at(i, salt);
+    const size_t whole = size / sizeof(uint64_t) * sizeof(uint64_t);
+    const uint64_t last = word_at(whole, salt);
+    const char *from = bytes;
 
-        if (memcmp((const char *)bytes + i, &word, size - i < sizeof word ? size - i : sizeof word))
+    for (size_t i = 0; i < whole; i += sizeof(uint64_t)) {
+        uint64_t word;
+
+        memcpy(&word, from + i, sizeof word);
+        if (word != word_at(i, salt))
             return false;
     }
-    return true;
+    return size == whole || memcmp(from + whole, &last, size - whole) == 0;
 }
 
 enum { IN = 1, OUT = 2, CONTEXT = 3 }; /* salts */
@@ -99,8 +110,8 @@ static bool is_room_for(uint64_t size)
 #endif
 }
 
-static const uint64_t big[] = {((uint64_t)1 << 31) - 1, (uint64_t)1 << 31, ((uint64_t)1 << 31) + 1,
-                               ((uint64_t)1 << 32) - 1, (uint64_t)1 << 32, ((uint64_t)1 << 32) + 1};
+static const uint64_t big[] = {((uint64_t)1 << 31) - 1, ((uint64_t)1 << 31) + 1,
+                               ((uint64_t)1 << 32) + 1};
 
 enum { BIG = sizeof big / sizeof big[0] };
 
