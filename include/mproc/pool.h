@@ -231,8 +231,8 @@ int mproc_pool_call(mproc_pool *pool, mproc_task_fn fn, void *ctx, const void *i
  * Memory that the caller and all workers of the pool share, at the same address in each, aligned to
  * 64 bytes and not cleared.  It is good until deallocated or until the pool is destroyed.  Nothing
  * guards it: who writes when is the program's affair.  -ENOMEM: no room in the arena; -ENOSPC: nor
- * in the machine; -EINVAL, from dealloc too if the memory is none of the pool's.  dealloc accepts
- * NULL.
+ * in the machine; -EINVAL: 0 bytes or, from dealloc, memory that is none of the pool's.  dealloc
+ * accepts NULL.
  */
 int mproc_pool_alloc(mproc_pool *pool, size_t size, void **memory);
 int mproc_pool_dealloc(mproc_pool *pool, void *memory);
