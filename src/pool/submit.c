@@ -383,8 +383,6 @@ static void flush_once(mproc_pool *pool)
 
 void mp_backlog_flush(mproc_pool *pool)
 {
-    if (pool->generation.grace != MP_FOREVER)
-        return; /* it was told to end: the pipe is shut, and what is open ends with it */
     flush_once(pool);
     if (list_is_empty(&pool->backlog) || !pool->sleeper)
         return;
