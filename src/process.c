@@ -26,7 +26,11 @@
 
 enum { WATCH = 0, BOND = 2, FDS = 4 }; /* places in fds[] */
 enum { LAST_SIGNAL = 64 };
-enum { GRACE_NS = 20 * 1000 * 1000 };
+enum {
+    GRACE_NS = 20 * 1000 * 1000,
+    UNWATCHED_NS = 10 * 1000 * 1000,   /* between two looks at a process whose watch is lost */
+    LOOK_AGAIN_NS = 1000 * 1000 * 1000 /* whether it is lost */
+};
 
 enum end {
     RUNS,  /* as far as is known */
@@ -73,12 +77,13 @@ static void note_end(mproc_process *process, int r, int status)
 /* Reap the process if it has ended; one whose descriptor says so already is on the point of it. */
 static void look(mproc_process *process)
 {
-    struct pollfd end = {process->fds[WATCH], POLLIN, 0};
+    int watch[2] = {mp_guard_fd(&process->guard, WATCH), -1};
+    struct pollfd end = {watch[0], POLLIN, 0};
     int status = 0;
-    int r = mp_watch_wait(&process->fds[WATCH], process->pid, 0, &status);
+    int r = mp_watch_wait(watch, process->pid, 0, &status);
 
     if (r == -ETIMEDOUT && mp_poll(&end, 1, 0) > 0)
-        r = mp_watch_wait(&process->fds[WATCH], process->pid, mp_now() + GRACE_NS, &status);
+        r = mp_watch_wait(watch, process->pid, mp_now() + GRACE_NS, &status);
     if (r != -ETIMEDOUT)
         note_end(process, r, status);
 }
@@ -117,7 +122,7 @@ static void discard(mproc_process *process)
 {
     mp_guard_remove(&process->guard);
     for (size_t i = 0; i < FDS; i++)
-        mp_close(process->fds[i]);
+        mp_guard_close(&process->guard, i);
     if (process->epoch == mp_epoch())
         pthread_mutex_destroy(&process->lock);
     free(process);
@@ -126,10 +131,10 @@ static void discard(mproc_process *process)
 /* Nobody else uses an orphan, and nobody is to wait for one here. */
 static bool has_ended(mproc_process *process)
 {
+    int watch[2] = {mp_guard_fd(&process->guard, WATCH), -1};
     int status;
 
-    return process->end != RUNS ||
-           mp_watch_wait(&process->fds[WATCH], process->pid, 0, &status) != -ETIMEDOUT;
+    return process->end != RUNS || mp_watch_wait(watch, process->pid, 0, &status) != -ETIMEDOUT;
 }
 
 static void reap_orphans(void)
@@ -154,8 +159,7 @@ static int open_fds(mproc_process *process, const mproc_spawn_options *options)
 
     if (!r && options->daemon)
         r = mp_bond_open(&process->fds[BOND], BOND_PROCESS);
-    if (!r)
-        mp_guard_add(&process->guard);
+    mp_guard_add(&process->guard); /* on an error for the close of what was opened */
     return r;
 }
 
@@ -188,6 +192,7 @@ static int take_parent_ends(mproc_process *process)
 {
     int r = mp_watch_parent(&process->fds[WATCH], process->pid);
 
+    mp_guard_mark(&process->guard, WATCH);
     mp_bond_parent(&process->fds[BOND]);
     if (r == -ESRCH) { /* that soon: its descriptor says so, and nobody is to wait for it */
         note_end(process, r, 0);
@@ -301,14 +306,15 @@ static int join(mproc_process *process, int64_t deadline, int32_t *exit_code)
     if (r)
         return r;
     for (;;) {
-        struct pollfd end = {process->fds[WATCH], POLLIN, 0};
+        struct pollfd end = {mp_guard_fd(&process->guard, WATCH), POLLIN, 0};
+        int64_t until = mp_now() + (end.fd < 0 ? UNWATCHED_NS : LOOK_AGAIN_NS);
 
         r = collect(process, exit_code);
         if (r != -EAGAIN)
             return r;
         if (deadline != MP_FOREVER && mp_now() >= deadline)
             return -ETIMEDOUT;
-        r = mp_poll(&end, 1, deadline);
+        r = mp_poll(&end, 1, until < deadline ? until : deadline);
         if (r < 0)
             return r;
     }
@@ -359,11 +365,15 @@ int mproc_process_fd(const mproc_process *process)
 {
     int r = check_handle(process);
 
-    return r ? r : process->fds[WATCH];
+    if (r)
+        return r;
+    r = mp_guard_fd(&process->guard, WATCH);
+    return r < 0 ? -EBADF : r;
 }
 
 int mproc_process_signal(mproc_process *process, int32_t signal)
 {
+    int watch[2] = {-1, -1};
     int r = check_handle(process);
 
     if (r)
@@ -372,8 +382,9 @@ int mproc_process_signal(mproc_process *process, int32_t signal)
         return -EINVAL;
     r = -ESRCH;
     pthread_mutex_lock(&process->lock);
+    watch[0] = mp_guard_fd(&process->guard, WATCH);
     if (process->end == RUNS)
-        r = mp_watch_signal(&process->fds[WATCH], process->pid, process->group, signal);
+        r = mp_watch_signal(watch, process->pid, process->group, signal);
     pthread_mutex_unlock(&process->lock);
     return r;
 }

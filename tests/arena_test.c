@@ -574,12 +574,13 @@ static int open_on_a_small_system(const char *directory)
 /* In a child: 0, SKIPPED, or the number of what is wrong. */
 static int commit_more_than_there_is(void *directory)
 {
-    struct memory memory = {NULL, 16 * MIB, open_on_a_small_system(directory)};
+    struct memory memory = {.size = 16 * MIB, .fd = open_on_a_small_system(directory)};
     struct arena arena;
     struct block *large, *small;
 
     if (memory.fd < 0)
         return SKIPPED;
+    memory.mark = mp_mark(memory.fd);
     memory.base = mmap(NULL, memory.size, PROT_READ | PROT_WRITE, MAP_SHARED, memory.fd, 0);
     if (memory.base == MAP_FAILED || mp_arena_init(&arena, &memory, 0, memory.size))
         return 1;

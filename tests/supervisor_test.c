@@ -260,7 +260,7 @@ static int32_t close_everything(mproc_task *task, void *ctx)
     uint64_t *out = mproc_task_output(task, sizeof *out);
 
     (void)ctx;
-    for (int fd = 0; fd < 256; fd++)
+    for (int fd = 0; fd < 1024; fd++)
         close(fd);
     *out = 77;
     return 0;
@@ -894,7 +894,7 @@ static int32_t close_from_3_up(int32_t worker, void *arg)
     (void)worker;
     (void)arg;
     atomic_fetch_add(&stage->starts, 1);
-    for (int fd = 3; fd < 256; fd++)
+    for (int fd = 3; fd < 1024; fd++)
         close(fd);
     return 0;
 }

@@ -73,7 +73,10 @@ static void no_more_tickets(void)
 
 static struct worker worker_at_bench(uint32_t number)
 {
-    return (struct worker){&bench.region, number, bench.tickets[0], bench.bell[1], 0};
+    return (struct worker){.region = &bench.region,
+                           .number = number,
+                           .tickets = bench.tickets[0],
+                           .bell = bench.bell[1]};
 }
 
 static enum worker_end run_worker(uint32_t number)

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Descriptors: errno turned into -errno, EINTR repeated, numbers 0 to 2 kept for the standard
- * streams. */
+ * streams, and what is ours told from what has got its number. */
 #include "os.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/resource.h>
+#include <sys/select.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { FIRST_FD = 3 };
+enum { FIRST_FD = 3, HIGH_FDS = 16 };
 
 int mp_above_standard(int fd)
 {
@@ -23,6 +26,20 @@ int mp_above_standard(int fd)
         r = errno == EINVAL ? -EMFILE : -errno; /* EINVAL: the limit is below that number */
     mp_close(fd);
     return r;
+}
+
+int mp_move_up(int fd)
+{
+    struct rlimit limit;
+    int moved = -1;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > HIGH_FDS)
+        moved = fcntl(fd, F_DUPFD_CLOEXEC,
+                      (int)(limit.rlim_cur < FD_SETSIZE ? limit.rlim_cur : FD_SETSIZE) - HIGH_FDS);
+    if (moved < 0)
+        return fd;
+    mp_close(fd);
+    return moved;
 }
 
 int mp_pipe(int ends[2])
@@ -52,9 +69,29 @@ int mp_close(int fd)
     return -1;
 }
 
-bool mp_is_open(int fd)
+struct mark mp_mark(int fd)
 {
-    return fcntl(fd, F_GETFD) >= 0;
+    struct stat status;
+
+    if (fd < 0 || fstat(fd, &status))
+        return (struct mark){0};
+    return (struct mark){status.st_dev, status.st_ino, mp_pidfd_pid(fd, status.st_mode)};
+}
+
+/* The two ends of a pipe have one mark; who confounds them gets -EBADF from the kernel. */
+bool mp_is_marked(int fd, const struct mark *mark)
+{
+    struct stat now;
+    pid_t pid;
+
+    if (fd < 0)
+        return false;
+    if (fstat(fd, &now))
+        return errno != EBADF; /* a filter of system calls may forbid to ask */
+    if (now.st_dev != mark->dev || now.st_ino != mark->ino)
+        return false;
+    pid = mp_pidfd_pid(fd, now.st_mode);
+    return pid == mark->pid || pid == -1;
 }
 
 int mp_nonblocking(int fd)

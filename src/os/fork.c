@@ -50,7 +50,7 @@ static void after_fork_in_child(void)
         link = link->next;
         list_init(&guard->link);
         for (size_t i = 0; guard != own_guard && i < guard->count; i++)
-            guard->fds[i] = mp_close(guard->fds[i]);
+            mp_guard_close(guard, i);
     }
     list_init(&guards);
     epoch++;
@@ -80,6 +80,8 @@ void mp_guard_unlock(void)
 
 void mp_guard_add(struct guard *guard)
 {
+    for (size_t i = 0; i < guard->count; i++)
+        mp_guard_mark(guard, i);
     list_append(&guards, &guard->link);
 }
 
@@ -87,6 +89,24 @@ void mp_guard_remove(struct guard *guard)
 {
     if (guard->link.next)
         list_remove(&guard->link);
+}
+
+void mp_guard_mark(struct guard *guard, size_t i)
+{
+    guard->marks[i] = mp_mark(guard->fds[i]);
+}
+
+int mp_guard_fd(const struct guard *guard, size_t i)
+{
+    return i < guard->count && mp_is_marked(guard->fds[i], &guard->marks[i]) ? guard->fds[i] : -1;
+}
+
+void mp_guard_close(struct guard *guard, size_t i)
+{
+    if (i >= guard->count)
+        return;
+    mp_close(mp_guard_fd(guard, i));
+    guard->fds[i] = -1;
 }
 
 unsigned mp_epoch(void)

@@ -30,7 +30,7 @@ int mp_memory_open(struct memory *memory, size_t size)
         mp_close(fd);
         return r;
     }
-    *memory = (struct memory){base, size, fd};
+    *memory = (struct memory){base, size, fd, mp_mark(fd)};
     return 0;
 }
 
@@ -38,6 +38,8 @@ int mp_memory_commit(const struct memory *memory, size_t offset, size_t length)
 {
     int r;
 
+    if (!mp_is_marked(memory->fd, &memory->mark))
+        return -EBADF; /* to make room in another file would make it longer */
     do
         r = posix_fallocate(memory->fd, (off_t)offset, (off_t)length);
     while (r == EINTR);
@@ -48,6 +50,7 @@ void mp_memory_close(struct memory *memory)
 {
     if (memory->base)
         munmap(memory->base, memory->size);
-    mp_close(memory->fd);
+    if (mp_is_marked(memory->fd, &memory->mark))
+        mp_close(memory->fd);
     *memory = MEMORY_NONE;
 }

@@ -29,6 +29,8 @@ int mp_memory_object(size_t size)
 
 int mp_memory_discard(const struct memory *memory, size_t offset, size_t length)
 {
+    if (!mp_is_marked(memory->fd, &memory->mark))
+        return -EBADF; /* a hole in another file would be its loss */
     if (fallocate(memory->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
                   (off_t)length))
         return -errno;

@@ -38,7 +38,6 @@ int mp_poll(struct pollfd *fds, size_t count, int64_t deadline);
  * standard streams does not find a pipe of ours there. */
 int mp_pipe(int ends[2]);
 int mp_close(int fd);       /* accepts -1; returns -1: fd = mp_close(fd).  Child. */
-bool mp_is_open(int fd);    /* Child. */
 int mp_nonblocking(int fd); /* Child. */
 ssize_t mp_read(int fd, void *to, size_t size);          /* one read, EINTR repeated.  Child. */
 ssize_t mp_write(int fd, const void *from, size_t size); /* one write, EINTR repeated.  Child. */
@@ -52,8 +51,26 @@ void mp_stdin_null(void); /* make descriptor 0 /dev/null.  Child. */
 /* Takes what a call has just returned: a descriptor, or -1 with errno.  The same one or a copy
  * above the standard ones; on failure the given one is closed. */
 int mp_above_standard(int fd);
+/* The same descriptor at a high number, where neither what a program opens next nor its second
+ * close() of something comes; or as it is, if that cannot be.  Child. */
+int mp_move_up(int fd);
 int mp_pipe_cloexec(int ends[2]);         /* a pipe at any number, for mp_pipe() */
 void mp_close_range(int first, int last); /* both included, for mp_close_others().  Child. */
+
+/*
+ * What a descriptor stands for.  A program may close what is not its own and get the number for a
+ * file that is: a number that it could have had is looked at before each use, and is no more ours
+ * when it stands for something else.  Another thread that closes and opens between that look and
+ * the use is not seen.
+ */
+struct mark {
+    dev_t dev;
+    ino_t ino;
+    pid_t pid; /* of a pidfd whose inode is not its own, else 0 */
+};
+
+struct mark mp_mark(int fd);                        /* Child. */
+bool mp_is_marked(int fd, const struct mark *mark); /* false for -1.  Child. */
 
 /* ---- memory.c, memory_*.c: anonymous memory that forks share --------------------------------- */
 
@@ -61,17 +78,19 @@ struct memory {
     char *base;
     size_t size;
     int fd; /* -1: none, or given up in a child */
+    struct mark mark;
 };
 
 #define MEMORY_NONE                                                                                \
     (struct memory)                                                                                \
     {                                                                                              \
-        NULL, 0, -1                                                                                \
+        .fd = -1                                                                                   \
     }
 
 /* Map `size` bytes that take no memory until they are used; -ENOMEM: no such address space. */
 int mp_memory_open(struct memory *memory, size_t size);
-/* See to it that touching the range cannot fail later; -ENOSPC: the machine has no more memory. */
+/* See to it that touching the range cannot fail later; -ENOSPC: the machine has no more memory;
+ * -EBADF: the program closed the descriptor. */
 int mp_memory_commit(const struct memory *memory, size_t offset, size_t length);
 /* Give the pages of the range back (they read as zero then).  -ENOTSUP: they stay. */
 int mp_memory_discard(const struct memory *memory, size_t offset, size_t length);
@@ -83,13 +102,17 @@ int mp_memory_object(size_t size); /* an unnamed memory object's descriptor, for
 
 /*
  * Descriptors that no other child of this process may hold, or an end of file would not mean what
- * it says.  An owner opens them and adds the guard under the lock; a pthread_atfork handler closes
- * them in every child that is not its own.  `fds` points into the owner and may hold -1.
+ * it says.  An owner opens them and adds the guard under the lock, by which they are marked; a
+ * pthread_atfork handler closes them in every child that is not its own.  `fds` points into the
+ * owner and may hold -1.
  */
+enum { GUARD_FDS = 10 }; /* at most */
+
 struct guard {
     struct list link;
     int *fds;
     size_t count;
+    struct mark marks[GUARD_FDS];
 };
 
 int mp_guard_lock(void); /* -ENOMEM: the atfork handlers could not be registered */
@@ -97,6 +120,11 @@ void mp_guard_unlock(void);
 void mp_guard_add(struct guard *guard); /* with the lock held */
 void mp_guard_remove(
     struct guard *guard); /* with the lock held; accepts one that was never added */
+/* Descriptor i was opened anew, with the lock held. */
+void mp_guard_mark(struct guard *guard, size_t i);
+/* Descriptor i for the next call; -1: there is none, or the program closed it. */
+int mp_guard_fd(const struct guard *guard, size_t i);
+void mp_guard_close(struct guard *guard, size_t i); /* with the lock held.  Child. */
 
 /* A number that differs between a process and its forks: what a handle remembers its maker by. */
 unsigned mp_epoch(void);
@@ -136,8 +164,12 @@ int mp_watch_signal(int watch[2], pid_t pid, bool group, int signal); /* -ESRCH:
 
 /* For the functions above; a descriptor that is no pidfd, or a system that has none: -EBADF. */
 int mp_pidfd_open(pid_t pid);
-int mp_pidfd_wait(int fd, int *status); /* does not block: -EAGAIN; -ECHILD as above */
+/* Does not block: -EAGAIN; -ECHILD as above; -EBADF: another's. */
+int mp_pidfd_wait(int fd, pid_t pid, int *status);
 int mp_pidfd_signal(int fd, int signal);
+/* For mp_mark(): the pid of a pidfd that shares its inode with others, -1 if that process is gone; 0
+ * for whatever else.  Child. */
+pid_t mp_pidfd_pid(int fd, mode_t mode);
 
 /* ---- bond_*.c: a child that does not outlive its parent -------------------------------------- */
 

@@ -25,7 +25,7 @@ static bool pidfd_usable(void)
 {
     int fd = mp_pidfd_open(getpid());
     int status;
-    bool usable = fd >= 0 && mp_pidfd_wait(fd, &status) == -ECHILD;
+    bool usable = fd >= 0 && mp_pidfd_wait(fd, getpid(), &status) == -ECHILD;
 
     mp_close(fd);
     return usable;
@@ -88,7 +88,7 @@ void mp_watch_child(int watch[2])
 /* 0, -EAGAIN: it has not ended, or -ECHILD. */
 static int reap(const int watch[2], pid_t pid, int *status)
 {
-    int r = mp_pidfd_wait(watch[0], status);
+    int r = mp_pidfd_wait(watch[0], pid, status);
     pid_t reaped;
 
     if (r != -EBADF)

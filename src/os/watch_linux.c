@@ -7,7 +7,13 @@
 #include "os.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +24,8 @@
 #ifndef SYS_pidfd_open
 #define SYS_pidfd_open 434
 #endif
+
+enum { PIDFS = 0x50494446 }; /* the magic number of the file system in which pidfds lie */
 
 #ifdef P_PIDFD
 #define WAIT_PIDFD P_PIDFD
@@ -45,19 +53,27 @@ static int wait_status(const siginfo_t *info)
     }
 }
 
-int mp_pidfd_wait(int fd, int *status)
+static int wait_once(int fd, siginfo_t *info, int flags)
 {
-    siginfo_t info = {0};
-
-    if (fd < 0)
-        return -EBADF;
-    while (waitid(WAIT_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG))
+    info->si_pid = 0;
+    while (waitid(WAIT_PIDFD, (id_t)fd, info, WEXITED | WNOHANG | flags))
         if (errno != EINTR)
             return errno == ECHILD ? -ECHILD : -EBADF;
-    if (info.si_pid == 0)
-        return -EAGAIN;
-    *status = wait_status(&info);
-    return 0;
+    return info->si_pid ? 0 : -EAGAIN;
+}
+
+int mp_pidfd_wait(int fd, pid_t pid, int *status)
+{
+    siginfo_t info;
+    int r = fd < 0 ? -EBADF : wait_once(fd, &info, WNOWAIT);
+
+    if (!r && info.si_pid != pid)
+        r = -EBADF; /* the program's own child, at a number that was ours */
+    if (!r)
+        r = wait_once(fd, &info, 0);
+    if (!r)
+        *status = wait_status(&info);
+    return r;
 }
 
 int mp_pidfd_signal(int fd, int signal)
@@ -65,4 +81,27 @@ int mp_pidfd_signal(int fd, int signal)
     if (syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0) == 0)
         return 0;
     return errno == ENOSYS ? -EBADF : -errno;
+}
+
+pid_t mp_pidfd_pid(int fd, mode_t mode)
+{
+    char text[512];
+    struct statfs system;
+    const char *pid;
+    ssize_t length;
+    int info;
+
+    if (mode & S_IFMT) /* anonymous inodes have no type */
+        return 0;
+    if (fstatfs(fd, &system) == 0 && system.f_type == PIDFS) /* Linux 6.9 and later */
+        return 0;
+    snprintf(text, sizeof text, "/proc/self/fdinfo/%d", fd);
+    info = open(text, O_RDONLY | O_CLOEXEC);
+    if (info < 0)
+        return 0; /* no /proc: what is known of it must do */
+    length = mp_read(info, text, sizeof text - 1);
+    mp_close(info);
+    text[length > 0 ? length : 0] = '\0';
+    pid = strstr(text, "\nPid:");
+    return pid ? (pid_t)strtol(pid + sizeof "\nPid:" - 1, NULL, 10) : 0;
 }

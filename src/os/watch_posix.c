@@ -10,9 +10,10 @@ int mp_pidfd_open(pid_t pid)
     return -EBADF;
 }
 
-int mp_pidfd_wait(int fd, int *status)
+int mp_pidfd_wait(int fd, pid_t pid, int *status)
 {
     (void)fd;
+    (void)pid;
     (void)status;
     return -EBADF;
 }
@@ -22,4 +23,11 @@ int mp_pidfd_signal(int fd, int signal)
     (void)fd;
     (void)signal;
     return -EBADF;
+}
+
+pid_t mp_pidfd_pid(int fd, mode_t mode)
+{
+    (void)fd;
+    (void)mode;
+    return 0;
 }

@@ -35,7 +35,8 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
     r = mp_watch_parent(&generation->fds[WATCH], pid);
     if (r && r != -ESRCH) /* without it the bell still tells the end */
         generation->fds[WATCH] = mp_close(generation->fds[WATCH]);
-    generation->fds[BELL_WRITE] = mp_close(generation->fds[BELL_WRITE]);
+    mp_guard_mark(&generation->guard, WATCH);
+    mp_guard_close(&generation->guard, BELL_WRITE);
     mp_guard_unlock();
     generation->supervisor = pid;
     return 0;
@@ -43,15 +44,18 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
 
 void mp_crew_kill(struct generation *generation)
 {
-    mp_watch_signal(&generation->fds[WATCH], generation->supervisor, false, SIGKILL);
+    int watch[2] = {mp_guard_fd(&generation->guard, WATCH), -1};
+
+    mp_watch_signal(watch, generation->supervisor, false, SIGKILL);
 }
 
 int mp_crew_wait(struct generation *generation, int64_t deadline)
 {
+    int watch[2] = {mp_guard_fd(&generation->guard, WATCH), -1};
     int status;
 
     /* It is about to end; should it not, it is left to the system. */
-    if (mp_watch_wait(&generation->fds[WATCH], generation->supervisor, deadline, &status))
+    if (mp_watch_wait(watch, generation->supervisor, deadline, &status))
         return -1;
     return status;
 }

@@ -35,14 +35,16 @@ static void future_end(struct job *job)
     if (mp_job_status(job, 0, &future->failure) == 0) {
         /* Copied once, then checked; volatile, or a compiler might read it twice. */
         uint64_t length = *(volatile uint64_t *)&job->outcomes[0].length;
+        int r;
 
         if (length > job->out_size) {
             mp_pool_poison(job->pool, "a result is longer than it can be");
             future->failure.error = MPROC_EBROKEN;
             length = 0;
         }
-        if (length && mp_job_commit_output(job, (size_t)length)) {
-            future->failure.error = -ENOSPC;
+        r = length ? mp_job_commit_output(job, (size_t)length) : 0;
+        if (r) {
+            future->failure.error = r;
             length = 0;
         }
         future->length = (size_t)length;

@@ -259,12 +259,21 @@ static void explain(mproc_pool *pool, int status)
         snprintf(pool->why_broken, room, "the supervisor is gone");
 }
 
+/* Whatever else is seen of it, that is the cause. */
+static void note_torn(mproc_pool *pool)
+{
+    if (!pool->why_broken[0] && mp_generation_is_torn(&pool->generation))
+        snprintf(pool->why_broken, sizeof pool->why_broken,
+                 "the program closed a descriptor of the pool");
+}
+
 /* No process of the generation is left, or none that could be helped: end every open job. */
 static void generation_died(mproc_pool *pool)
 {
     struct list *link = pool->open.next;
 
     CRASH_POINT("bell has ended");
+    note_torn(pool);
     explain(pool, mp_generation_finish(&pool->generation));
     while (link != &pool->open) {
         struct job *job = LIST_ENTRY(link, struct job, in_open);
@@ -278,6 +287,7 @@ static void generation_died(mproc_pool *pool)
 
 void mp_pool_poison(mproc_pool *pool, const char *what)
 {
+    note_torn(pool);
     if (!pool->why_broken[0])
         snprintf(pool->why_broken, sizeof pool->why_broken, "%s", what);
     pool->poisoned = true;

@@ -11,12 +11,14 @@
 
 #include "../point.h"
 
+enum { LOOK_AGAIN_MS = 1000 };
+
 static void close_all(struct generation *generation)
 {
     if (mp_guard_lock() == 0) {
         mp_guard_remove(&generation->guard);
         for (size_t i = 0; i < GENERATION_FDS; i++)
-            generation->fds[i] = mp_close(generation->fds[i]);
+            mp_guard_close(&generation->guard, i);
         mp_guard_unlock();
     }
 }
@@ -109,34 +111,59 @@ free_seats:
 
 int mp_generation_post(struct generation *generation, const uint64_t *tickets, size_t count)
 {
+    int pipe = mp_guard_fd(&generation->guard, TICKET_WRITE);
     ssize_t n;
 
     if (count > PIPE_BUF / sizeof *tickets)
         count = PIPE_BUF / sizeof *tickets; /* so much is written whole or not at all */
-    n = mp_write(generation->fds[TICKET_WRITE], tickets, count * sizeof *tickets);
+    n = mp_write(pipe, tickets, count * sizeof *tickets);
     if (n == -EAGAIN && count > 1) {
         count = 1;
-        n = mp_write(generation->fds[TICKET_WRITE], tickets, sizeof *tickets);
+        n = mp_write(pipe, tickets, sizeof *tickets);
     }
     return n < 0 ? (int)n : (int)count;
 }
 
+static void close_end(struct generation *generation, enum generation_fd end)
+{
+    if (mp_guard_lock() == 0) {
+        mp_guard_close(&generation->guard, end);
+        mp_guard_unlock();
+    }
+}
+
+/* The program closed a descriptor of ours.  Whoever sleeps, now or later, sees this end of file. */
+static void tear(struct generation *generation)
+{
+    close_end(generation, NUDGE_WRITE);
+}
+
+/* A reading end that is lost counts, too: to write there could be a SIGPIPE. */
+static void ring(struct generation *generation, enum generation_fd reads, enum generation_fd writes)
+{
+    int fd = mp_guard_fd(&generation->guard, writes);
+
+    if (generation->fds[writes] < 0)
+        return; /* it was told to end, or is torn already */
+    if (fd < 0 || mp_guard_fd(&generation->guard, reads) < 0)
+        tear(generation);
+    else
+        mp_ring(fd); /* full: it has not looked yet, and will */
+}
+
 void mp_generation_poke(struct generation *generation)
 {
-    mp_ring(generation->fds[CONTROL_WRITE]); /* full: it has not looked yet, and will */
+    ring(generation, CONTROL_READ, CONTROL_WRITE);
 }
 
 void mp_generation_nudge(struct generation *generation)
 {
-    mp_ring(generation->fds[NUDGE_WRITE]);
+    ring(generation, NUDGE_READ, NUDGE_WRITE);
 }
 
 void mp_generation_shut(struct generation *generation)
 {
-    if (mp_guard_lock() == 0) {
-        generation->fds[TICKET_WRITE] = mp_close(generation->fds[TICKET_WRITE]);
-        mp_guard_unlock();
-    }
+    close_end(generation, TICKET_WRITE);
     CRASH_POINT("ticket pipe shut");
 }
 
@@ -145,10 +172,7 @@ void mp_generation_kill(struct generation *generation, int64_t grace_ms)
     if (!generation->alive || generation->grace != MP_FOREVER)
         return;
     mp_generation_shut(generation); /* who is idle leaves by itself */
-    if (mp_guard_lock() == 0) {
-        generation->fds[CONTROL_WRITE] = mp_close(generation->fds[CONTROL_WRITE]);
-        mp_guard_unlock();
-    }
+    close_end(generation, CONTROL_WRITE);
     CRASH_POINT("told to end");
     generation->grace_ms = grace_ms;
     generation->grace = mp_deadline(grace_ms);
@@ -160,28 +184,39 @@ void mp_generation_kill(struct generation *generation, int64_t grace_ms)
 enum awakening mp_generation_sleep(struct generation *generation, int64_t deadline, bool supervised)
 {
     enum { BELL, NUDGE, SUPERVISOR, POLLED };
-    const int *fds = generation->fds;
+    const struct guard *guard = &generation->guard;
     struct pollfd polled[POLLED] = {
-        [BELL] = {.fd = fds[BELL_READ], .events = POLLIN},
-        [NUDGE] = {.fd = fds[NUDGE_READ], .events = POLLIN},
-        [SUPERVISOR] = {.fd = supervised ? fds[WATCH] : -1, .events = POLLIN}};
+        [BELL] = {.fd = mp_guard_fd(guard, BELL_READ), .events = POLLIN},
+        [NUDGE] = {.fd = mp_guard_fd(guard, NUDGE_READ), .events = POLLIN},
+        [SUPERVISOR] = {.fd = supervised ? generation->fds[WATCH] : -1, .events = POLLIN}};
     char bytes[4096]; /* what is not read by this rings again at the next sleep: no harm */
-    int ready = mp_poll(polled, POLLED, deadline);
     ssize_t n = -EAGAIN;
+    int64_t look_again = mp_deadline(LOOK_AGAIN_MS);
+    int ready;
 
+    if (polled[BELL].fd < 0 || polled[NUDGE].fd < 0 || mp_guard_fd(guard, TICKET_READ) < 0)
+        return AWAKE_FAILED; /* without the last, posting could be a SIGPIPE */
+    /* The program may close them just now, or a signal have poll() called anew: look again. */
+    ready = mp_poll(polled, POLLED, look_again < deadline ? look_again : deadline);
     if (ready == 0)
-        return AWAKE_LATE;
+        return look_again < deadline ? AWAKE_RUNG : AWAKE_LATE;
     if (ready < 0 || (polled[BELL].revents | polled[NUDGE].revents) & (POLLNVAL | POLLERR))
         return AWAKE_FAILED;
-    if (polled[NUDGE].revents)
-        mp_read(fds[NUDGE_READ], bytes, sizeof bytes);
+    if (polled[NUDGE].revents) {
+        n = mp_read(mp_guard_fd(guard, NUDGE_READ), bytes, sizeof bytes);
+        if (n == 0 || (n < 0 && n != -EAGAIN))
+            return AWAKE_FAILED;
+        n = -EAGAIN;
+    }
     if (polled[BELL].revents)
-        n = mp_read(fds[BELL_READ], bytes, sizeof bytes);
+        n = mp_read(mp_guard_fd(guard, BELL_READ), bytes, sizeof bytes);
     if (n == 0)
         return AWAKE_BELL_ENDED;
     if (n < 0 && n != -EAGAIN)
         return AWAKE_FAILED;
-    return polled[SUPERVISOR].revents ? AWAKE_UNSUPERVISED : AWAKE_RUNG;
+    if (!polled[SUPERVISOR].revents)
+        return AWAKE_RUNG;
+    return mp_guard_fd(guard, WATCH) < 0 ? AWAKE_FAILED : AWAKE_UNSUPERVISED;
 }
 
 bool mp_generation_grace_over(struct generation *generation)
@@ -194,10 +229,21 @@ bool mp_generation_grace_over(struct generation *generation)
     return false;
 }
 
+bool mp_generation_is_torn(const struct generation *generation)
+{
+    for (size_t i = 0; i < generation->guard.count; i++)
+        if (generation->fds[i] >= 0 && mp_guard_fd(&generation->guard, i) < 0)
+            return true;
+    return false;
+}
+
 int mp_generation_finish(struct generation *generation)
 {
     int status = mp_crew_wait(generation, mp_deadline(GRACE_MS));
 
+    /* The program may have made a copy of the control pipe, which keeps the supervisor. */
+    if (status == -1 && !mp_generation_grace_over(generation))
+        mp_crew_wait(generation, mp_deadline(GRACE_MS));
     CRASH_POINT("supervisor reaped");
     close_all(generation);
     mp_code_map_free(generation->code);

@@ -6,7 +6,8 @@
  *     ticket pipe   host -> workers       {id} of a job, 8 bytes; end of file: the pool closes
  *     bell pipe     all others -> host    a byte that means "look"; end of file: they are all gone
  *     control pipe  host -> supervisor    a byte that means "look"; end of file: kill all and go
- *     nudge pipe    host -> host          a byte for the thread that sleeps on the bell
+ *     nudge pipe    host -> host          a byte for the thread that sleeps on the bell; end of
+ *                                         file: the program closed a descriptor of these
  *
  * The host keeps the reading ends of the ticket and the control pipe, too, so that writing there
  * never raises SIGPIPE.
@@ -30,7 +31,7 @@ struct generation {
     bool killed;           /* it did not end in its grace, and the supervisor was sent a SIGKILL */
 };
 
-_Static_assert(GENERATION_FDS == 10, "GENERATION_NONE has so many");
+_Static_assert((int)GENERATION_FDS == (int)GUARD_FDS, "GENERATION_NONE has so many");
 #define GENERATION_NONE                                                                            \
     (struct generation)                                                                            \
     {                                                                                              \
@@ -56,7 +57,7 @@ enum awakening {
     AWAKE_LATE,         /* the deadline has passed */
     AWAKE_BELL_ENDED,   /* every process of the generation is gone */
     AWAKE_UNSUPERVISED, /* the supervisor is gone, and somebody holds on to the bell or rings it */
-    AWAKE_FAILED        /* the host has closed a descriptor that is ours */
+    AWAKE_FAILED        /* the program has closed a descriptor that is ours */
 };
 
 /* Sleep until something happens.  Only one thread at a time.  `supervised`: the supervisor's end is
@@ -65,6 +66,8 @@ enum awakening mp_generation_sleep(struct generation *generation, int64_t deadli
                                    bool supervised);
 /* Its grace is over: kill the supervisor, or at the second time give it up for dead (true). */
 bool mp_generation_grace_over(struct generation *generation);
+/* Has the program closed a descriptor that is ours? */
+bool mp_generation_is_torn(const struct generation *generation);
 /* After the end of file: reap the supervisor and close everything.  Its wait status, or -1. */
 int mp_generation_finish(struct generation *generation);
 

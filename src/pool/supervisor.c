@@ -41,8 +41,8 @@ static void child_keep_descriptors(struct supervisor *sup, uint32_t number)
     sup->reaper[1] = mp_close(sup->reaper[1]);
     sup->fds[CONTROL_READ] = mp_close(sup->fds[CONTROL_READ]);
     sup->fds[WATCH_CHILD] = mp_close(sup->fds[WATCH_CHILD]); /* that is the supervisor's life */
-    worker_fds[0] = sup->fds[TICKET_READ];
-    worker_fds[1] = sup->fds[BELL_WRITE];
+    worker_fds[0] = mp_move_up(sup->fds[TICKET_READ]);
+    worker_fds[1] = mp_move_up(sup->fds[BELL_WRITE]);
     worker_fds[2] = sup->seats[number].bond[1];
     if (mp_guard_lock() == 0) {
         mp_guard_add(&worker_guard);
@@ -73,8 +73,8 @@ static _Noreturn void child_worker(struct supervisor *sup, uint32_t number)
     const mproc_pool_options *options = sup->options;
     struct worker_shm *self = mp_region_worker(sup->region, number);
     struct seat *seat = &sup->seats[number];
-    struct worker worker = {sup->region, number, sup->fds[TICKET_READ], sup->fds[BELL_WRITE],
-                            options->tasks_per_worker};
+    struct worker worker = {
+        .region = sup->region, .number = number, .items_left = options->tasks_per_worker};
     enum worker_end end;
     int32_t r = 0;
 
@@ -85,6 +85,8 @@ static _Noreturn void child_worker(struct supervisor *sup, uint32_t number)
     CRASH_POINT("worker bonded");
     child_set_name(number);
     child_keep_descriptors(sup, number);
+    worker.tickets = worker_fds[0];
+    worker.bell = worker_fds[1];
     mp_stdin_null();
     if (options->nice)
         mp_renice(options->nice);
@@ -96,7 +98,7 @@ static _Noreturn void child_worker(struct supervisor *sup, uint32_t number)
         memcpy(mp_region_pool(sup->region)->init_text, mp_worker_fail_text(), WORKER_TEXT_MAX);
         child_exit((r & 0xff) ? r & 0xff : EXIT_CANNOT_START);
     }
-    if (!mp_is_open(worker.tickets) || !mp_is_open(worker.bell))
+    if (mp_guard_fd(&worker_guard, 0) < 0 || mp_guard_fd(&worker_guard, 1) < 0)
         child_exit(EXIT_CANNOT_START);                 /* init closed what it did not open */
     mp_bond_child(seat->bond, BOND_THREAD, sup->self); /* init may have changed the user id */
     CRASH_POINT("worker ready, not up");

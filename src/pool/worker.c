@@ -186,6 +186,16 @@ static struct pool_shm *pool_of(const struct worker *worker)
     return mp_region_pool(worker->region);
 }
 
+/* A task may have closed the bell, and opened a file of its own at that number.  The worker then
+ * ends, and the supervisor rings for its death. */
+static void ring(struct worker *worker)
+{
+    if (mp_is_marked(worker->bell, &worker->bell_mark))
+        mp_ring(worker->bell);
+    else
+        worker->unheard = true;
+}
+
 /* Make the host look at this slot. */
 static void announce(struct worker *worker, uint32_t slot)
 {
@@ -197,7 +207,7 @@ static void announce(struct worker *worker, uint32_t slot)
     atomic_fetch_or_explicit(&ready[slot / 64], (uint64_t)1 << slot % 64, memory_order_seq_cst);
     CRASH_POINT("ready, not rung");
     if (atomic_load_explicit(&pool_of(worker)->host_waits, memory_order_seq_cst) != HOST_AWAKE)
-        mp_ring(worker->bell);
+        ring(worker);
     CRASH_POINT("announced");
 }
 
@@ -329,15 +339,16 @@ static enum service serve(struct worker *worker, uint32_t id)
 static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t *ticket,
                         enum worker_end *end)
 {
-    ssize_t got = mp_read(worker->tickets, ticket, sizeof *ticket);
+    ssize_t got = worker->unheard ? -1 : mp_read(worker->tickets, ticket, sizeof *ticket);
 
     CRASH_POINT("ticket or end read");
-    if (got != (ssize_t)sizeof *ticket) {
-        if (got == 0)
-            atomic_store_explicit(&self->left, 1, memory_order_release);
-        *end = got == 0 ? WORKER_LEFT : WORKER_CUT_OFF;
-        return false;
+    *end = WORKER_CUT_OFF;
+    if (got == 0 && mp_is_marked(worker->tickets, &worker->tickets_mark)) {
+        atomic_store_explicit(&self->left, 1, memory_order_release);
+        *end = WORKER_LEFT;
     }
+    if (got != (ssize_t)sizeof *ticket)
+        return false;
     /* A death before this loses the ticket: the supervisor finds none in the record, and says so.
      */
     atomic_store_explicit(&self->ticket, *ticket, memory_order_release);
@@ -346,8 +357,8 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
      * and finds it full; so this ticket was read after that, and sees it. */
     if (atomic_load_explicit(&pool_of(worker)->host_waits, memory_order_seq_cst) ==
         HOST_HAS_BACKLOG)
-        mp_ring(worker->bell);
-    return true;
+        ring(worker);
+    return !worker->unheard; /* else its replacement has the ticket */
 }
 
 enum worker_end mp_worker_run(struct worker *worker)
@@ -358,6 +369,8 @@ enum worker_end mp_worker_run(struct worker *worker)
     uint64_t ticket = atomic_load_explicit(&self->ticket, memory_order_relaxed);
     enum worker_end end;
 
+    worker->tickets_mark = mp_mark(worker->tickets);
+    worker->bell_mark = mp_mark(worker->bell);
     for (;;) {
         if (!ticket && !take_ticket(worker, self, &ticket, &end))
             return end;

@@ -11,6 +11,10 @@ struct worker {
     int tickets;         /* read end of the ticket pipe */
     int bell;            /* write end of the bell pipe */
     uint32_t items_left; /* until it is to be replaced; 0: no end */
+    /* By mp_worker_run(). */
+    struct mark tickets_mark;
+    struct mark bell_mark;
+    bool unheard; /* it should have rung, and the bell is not there */
 };
 
 enum worker_end {

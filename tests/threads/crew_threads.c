@@ -63,8 +63,11 @@ static void *work(void *arg)
 
     free(arg);
     for (;;) {
-        struct worker worker = {crew->region, start.number, crew->tickets, crew->bell,
-                                crew->tasks_per_worker};
+        struct worker worker = {.region = crew->region,
+                                .number = start.number,
+                                .tickets = crew->tickets,
+                                .bell = crew->bell,
+                                .items_left = crew->tasks_per_worker};
 
         if (mp_worker_run(&worker) == WORKER_LEFT)
             return NULL;
