@@ -30,6 +30,7 @@
 #include "pool/pool.h"
 
 enum { NUMBERS = 256, OURS_MAX = 16, WORKERS = 2, IN_FLIGHT = 20, PIDS = 64, ALL = -1 };
+enum { WORKER_NUMBERS = 1024 };
 enum { NO_SUCH = 3 }; /* exit code of a trial: the library has no such descriptor */
 
 /* What a program may have at the number. */
@@ -52,6 +53,7 @@ struct stage {
     _Atomic uint32_t started;
     _Atomic int32_t pids[PIDS];
     _Atomic int open; /* the gate */
+    char path[64];    /* of a file for the workers */
 };
 
 static struct stage *stage;
@@ -256,13 +258,10 @@ static void prepare(struct massacre *m, const struct numbers *before, const stru
         make(&m->things[i], trial->kind);
 }
 
-/* With the lock, so that a thread which is woken by the first does nothing before the last. */
-static void strike(mproc_pool *pool, struct massacre *m)
+static void strike(struct massacre *m)
 {
-    mp_pool_lock(pool);
     for (int i = 0; i < m->count; i++)
         put_at(&m->things[i], m->ours[i]);
-    mp_pool_unlock(pool);
 }
 
 static void check_things(struct massacre *m)
@@ -284,6 +283,16 @@ static void check_fork(const struct massacre *m)
         _exit(0);
     }
     need(waitpid(pid, &status, 0) == pid && status == 0, "a fork has the program's descriptors");
+}
+
+static void check_nothing_is_left(const struct numbers *before)
+{
+    struct numbers after = open_numbers();
+
+    need(memcmp(before, &after, sizeof after) == 0, "no descriptor is left");
+    need(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD, "no child is left");
+    for (uint32_t i = 0; i < PIDS && stage->pids[i]; i++)
+        need(test_process_gone(stage->pids[i], 1000 * test_slowness()), "no worker is left");
 }
 
 /* ---- work for a pool ------------------------------------------------------------------------- */
@@ -384,25 +393,37 @@ static bool use(mproc_pool *pool)
 
 struct sleeper {
     mproc_future *future;
+    mproc_process *process; /* if there is no future */
     pthread_t thread;
     _Atomic pid_t tid;
 };
+
+/* Its end is its own; or it was killed, where that can be. */
+static void join_process(mproc_process *process, bool may_be_killed)
+{
+    int32_t code = 0;
+
+    need(mproc_join(process, 10000, &code) == 0, "a process can be joined");
+    need(code == 7 || (may_be_killed && code == -SIGKILL), "it has its exit code");
+}
 
 static void *sleep_in_wait(void *arg)
 {
     struct sleeper *sleeper = arg;
 
     atomic_store(&sleeper->tid, (pid_t)syscall(SYS_gettid));
-    wait_and_free(sleeper->future, 0);
+    if (sleeper->future)
+        wait_and_free(sleeper->future, 0);
+    else
+        join_process(sleeper->process, true);
     return NULL;
 }
 
 /* Start a thread, and wait until it sleeps in the library. */
-static void start_sleeper(mproc_pool *pool, struct sleeper *sleeper)
+static void start_sleeper(struct sleeper *sleeper)
 {
     char path[64], state = 0;
 
-    need(submit(pool, answer_through_the_gate, &sleeper->future, 1) == 0, "a task is taken");
     need(pthread_create(&sleeper->thread, NULL, sleep_in_wait, sleeper) == 0, "a thread starts");
     while (!atomic_load(&sleeper->tid))
         sched_yield();
@@ -439,12 +460,15 @@ static void strike_in_time(mproc_pool *pool, struct massacre *m, enum moment mom
 
     if (moment == BUSY)
         need(submit(pool, answer, futures, IN_FLIGHT) == 0, "tasks are taken");
-    else if (moment == ASLEEP)
-        start_sleeper(pool, &sleeper);
-    else if (moment == CLOSED)
+    else if (moment == ASLEEP) {
+        need(submit(pool, answer_through_the_gate, &sleeper.future, 1) == 0, "a task is taken");
+        start_sleeper(&sleeper);
+    } else if (moment == CLOSED)
         need(submit(pool, answer, futures, 1) == 0 && mproc_pool_close(pool) == 0,
              "a pool can be closed");
-    strike(pool, m);
+    mp_pool_lock(pool); /* or a thread that the first wakes would be at work before the last */
+    strike(m);
+    mp_pool_unlock(pool);
     atomic_store(&stage->open, 1);
     for (uint64_t i = 0; i < IN_FLIGHT && futures[i]; i++)
         wait_and_free(futures[i], i);
@@ -473,7 +497,7 @@ static void go_on(mproc_pool *pool, const struct massacre *m, enum moment moment
 static int try_on_a_pool(void *arg)
 {
     const struct trial *trial = arg;
-    struct numbers before = open_numbers(), after;
+    struct numbers before = open_numbers();
     struct massacre m = {.victim = trial->victim};
     mproc_pool *pool;
 
@@ -484,12 +508,173 @@ static int try_on_a_pool(void *arg)
     go_on(pool, &m, trial->moment);
     mproc_pool_destroy(pool);
     check_things(&m);
-    after = open_numbers();
-    need(memcmp(&before, &after, sizeof before) == 0, "no descriptor is left");
-    need(waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD, "no child is left");
-    for (uint32_t i = 0; i < PIDS && stage->pids[i]; i++)
-        need(test_process_gone(stage->pids[i], 1000 * test_slowness()), "no worker is left");
+    check_nothing_is_left(&before);
     return 0;
+}
+
+/* Another pool has the numbers: the first must leave it alone. */
+static int try_with_another_pool(void *arg)
+{
+    const struct trial *trial = arg;
+    struct numbers before = open_numbers();
+    struct massacre m = {.victim = trial->victim};
+    mproc_pool *pool, *other;
+
+    alarm((unsigned)(30 * test_slowness()));
+    pool = make_pool();
+    prepare(&m, &before, trial);
+    strike(&m);
+    other = make_pool();
+    use(pool);
+    need(use(other), "the other pool works");
+    mproc_pool_restart(pool);
+    use(pool);
+    need(use(other), "the other pool works still");
+    mproc_pool_destroy(pool);
+    need(use(other), "the other pool goes on");
+    mproc_pool_destroy(other);
+    check_nothing_is_left(&before);
+    return 0;
+}
+
+/* ---- a process ------------------------------------------------------------------------------- */
+
+static int32_t wait_at_the_gate(void *arg)
+{
+    (void)arg;
+    while (!atomic_load(&stage->open))
+        poll(NULL, 0, 1);
+    return 7;
+}
+
+static void free_while_it_runs(mproc_process *process)
+{
+    siginfo_t info;
+    id_t pid = (id_t)mproc_process_pid(process);
+
+    mproc_process_free(process);
+    atomic_store(&stage->open, 1);
+    need(waitid(P_PID, pid, &info, WEXITED | WNOWAIT) == 0, "the process ends");
+    need(mproc_spawn(&process, wait_at_the_gate, NULL, NULL) == 0, "the next is started");
+    join_process(process, false);
+    mproc_process_free(process);
+}
+
+static void strike_at_a_process(mproc_process *process, struct massacre *m, enum moment moment)
+{
+    struct sleeper sleeper = {.process = process};
+    int fd = mproc_process_fd(process), r;
+
+    if (moment == ASLEEP)
+        start_sleeper(&sleeper);
+    strike(m);
+    if (moment == BUSY) {
+        r = mproc_process_kill(process);
+        need(r == 0 || r == -ESRCH, "a process can be killed");
+    } else if (moment == CLOSED) {
+        r = mproc_process_fd(process);
+        need(r == fd || r == -EBADF, "a descriptor or none");
+        r = mproc_join(process, 20, NULL);
+        need(r == -ETIMEDOUT || r == 0, "a join has its timeout");
+    } else if (moment == FORKED)
+        check_fork(m);
+    atomic_store(&stage->open, moment != BUSY && moment != DESTROYED);
+    if (moment == ASLEEP)
+        pthread_join(sleeper.thread, NULL);
+}
+
+static int try_on_a_process(void *arg)
+{
+    const struct trial *trial = arg;
+    mproc_spawn_options options = {.size = sizeof options, .daemon = 1};
+    struct numbers before = open_numbers();
+    struct massacre m = {.victim = trial->victim};
+    mproc_process *process;
+
+    alarm((unsigned)(30 * test_slowness()));
+    need(mproc_spawn(&process, wait_at_the_gate, NULL, &options) == 0, "a process is started");
+    prepare(&m, &before, trial);
+    strike_at_a_process(process, &m, trial->moment);
+    if (trial->moment == DESTROYED)
+        free_while_it_runs(process);
+    else {
+        join_process(process, true);
+        mproc_process_free(process);
+    }
+    check_things(&m);
+    check_nothing_is_left(&before);
+    return 0;
+}
+
+/* ---- in a worker ----------------------------------------------------------------------------- */
+
+static void close_all(int from)
+{
+    for (int fd = from; fd < WORKER_NUMBERS; fd++)
+        close(fd);
+}
+
+/* What a task does to the descriptors of its worker. */
+static void close_them(void)
+{
+    close_all(3);
+}
+
+static void close_them_and_open_others(void)
+{
+    close_all(3);
+    for (int i = 0; i < 60; i++)
+        open(stage->path, O_RDWR);
+}
+
+static void put_a_file_at_each(void)
+{
+    int file = open(stage->path, O_RDWR);
+
+    for (int fd = 3; fd < WORKER_NUMBERS; fd++)
+        if (fcntl(fd, F_GETFD) >= 0)
+            dup2(file, fd);
+}
+
+static int32_t strike_in_a_worker(mproc_task *task, void *ctx)
+{
+    (*(void (*const *)(void))ctx)();
+    return answer(task, NULL);
+}
+
+/* Each of the tasks strikes, has its result all the same, and nothing is written to the file. */
+static void strike_in_workers(void (*how)(void))
+{
+    mproc_submit_options options = {.size = sizeof options, .ctx_size = sizeof how};
+    mproc_future *futures[IN_FLIGHT];
+    mproc_pool *pool;
+    int fd;
+
+    stage = test_share(sizeof *stage);
+    strcpy(stage->path, "/tmp/mproc-descriptors-XXXXXX");
+    fd = mkstemp(stage->path);
+    assert_int_equal(write(fd, words, sizeof words), sizeof words);
+    assert_int_equal(mproc_pool_create(&pool, WORKERS, NULL), 0);
+    for (uint64_t i = 0; i < IN_FLIGHT; i++)
+        assert_int_equal(
+            mproc_pool_submit(pool, &futures[i], strike_in_a_worker, &how, &i, sizeof i, &options),
+            0);
+    for (uint64_t i = 0; i < IN_FLIGHT; i++) {
+        const void *out;
+
+        assert_int_equal(mproc_future_wait(futures[i], 10000 * test_slowness()), 0);
+        assert_int_equal(mproc_future_result(futures[i], &out, NULL), 0);
+        assert_int_equal(*(const uint64_t *)out, i + 1);
+        mproc_future_free(futures[i]);
+    }
+    assert_int_equal(mproc_pool_close(pool), 0);
+    assert_int_equal(mproc_pool_join(pool, 10000), 0);
+    mproc_pool_destroy(pool);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    assert_true(gives_the_words(fd));
+    close(fd);
+    unlink(stage->path);
+    test_unshare(stage, sizeof *stage);
 }
 
 /* ---- trials ---------------------------------------------------------------------------------- */
@@ -510,29 +695,64 @@ static bool hold_trial(int (*f)(void *), struct trial *trial)
     return true;
 }
 
-static void each_descriptor_of_a_pool_can_be_lost(void **state)
+/* Each descriptor and all, each thing in its place, and some moments or each.  How many descriptors
+ * there were. */
+static int hold_trials(int (*f)(void *), int kinds, uint64_t moments)
 {
-    uint64_t seed = test_seed(), moments = test_count(1, MOMENTS), trials = 0;
+    uint64_t seed = test_seed(), trials = 0;
     int victim = ALL;
     bool more = true;
 
-    (void)state;
     for (; more; victim++)
-        for (int kind = 0; more && kind < KINDS; kind++)
+        for (int kind = 0; more && kind < kinds; kind++)
             for (uint64_t i = 0, first = test_random(&seed); more && i < moments; i++, trials++) {
                 struct trial trial = {victim, (enum kind)kind,
                                       (enum moment)((first + i) % MOMENTS)};
 
-                more = hold_trial(try_on_a_pool, &trial);
+                more = hold_trial(f, &trial);
             }
-    print_message("%d descriptors, %llu trials\n", victim - 1, (unsigned long long)trials);
-    assert_true(victim > 8);
+    print_message("%d descriptors, %llu trials\n", victim - 1, (unsigned long long)trials - 1);
+    return victim - 1;
+}
+
+static void each_descriptor_of_a_pool_can_be_lost(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < test_count(1, 20); i++)
+        assert_true(hold_trials(try_on_a_pool, KINDS, test_count(1, MOMENTS)) >= 8);
+}
+
+static void a_pool_leaves_another_alone_that_has_its_numbers(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < test_count(1, 20); i++)
+        assert_true(hold_trials(try_with_another_pool, NOTHING + 1, 1) >= 8);
+}
+
+static void each_descriptor_of_a_process_can_be_lost(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < test_count(1, 20); i++)
+        assert_int_equal(hold_trials(try_on_a_process, KINDS, test_count(2, MOMENTS)), 2);
+}
+
+static void a_task_that_closes_descriptors_loses_nothing(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < test_count(1, 100); i++) {
+        strike_in_workers(close_them);
+        strike_in_workers(close_them_and_open_others);
+        strike_in_workers(put_a_file_at_each);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(each_descriptor_of_a_pool_can_be_lost),
+        TEST(a_pool_leaves_another_alone_that_has_its_numbers),
+        TEST(each_descriptor_of_a_process_can_be_lost),
+        TEST(a_task_that_closes_descriptors_loses_nothing),
     };
 
     return TEST_MAIN(tests);
