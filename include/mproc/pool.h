@@ -16,6 +16,11 @@
  * the signal, the worker is replaced, and everything else goes on.  An item is never run twice
  * unless `retries` asks for it.
  *
+ * A program that closes the descriptors of a pool, as code that daemonises closes all, breaks it:
+ * calls end with MPROC_EBROKEN, at the latest a second later, or with -EBADF where more shared
+ * memory is needed, whose descriptor a restart does not bring back.  A file that the program has at
+ * such a number is left alone.  Close, join and destroy work as ever.
+ *
  * Any thread may use a pool, several at once too, except that nobody may use it during or after
  * mproc_pool_destroy().  In a worker or any other fork the handle is foreign: MPROC_EFOREIGN.
  */

@@ -6,6 +6,9 @@
  *   2. mproc_join() waits and gives the exit code.  It may be called again: the answer stays.
  *   3. mproc_process_free() releases the handle.
  *
+ * A program that closes the descriptors of a handle loses mproc_process_fd(), which is -EBADF then,
+ * and a `daemon` is killed; a file that the program has at such a number is left alone.
+ *
  * Any thread may use a handle, several at once too, except that nobody may use it during or after
  * mproc_process_free().
  */
