@@ -304,6 +304,42 @@ static void stdin_becomes_null(void **state)
         assert_int_equal(test_run_child(make_stdin_null, &closed), 0);
 }
 
+static void a_descriptor_is_known_until_its_number_is_anothers(void **state)
+{
+    int ours[2], theirs[2];
+    struct mark mark;
+
+    (void)state;
+    assert_int_equal(mp_pipe(ours), 0);
+    assert_int_equal(mp_pipe(theirs), 0);
+    mark = mp_mark(ours[1]);
+    assert_true(mp_is_marked(ours[1], &mark));
+    assert_false(mp_is_marked(-1, &mark));
+    assert_int_equal(dup2(theirs[1], ours[1]), ours[1]);
+    assert_false(mp_is_marked(ours[1], &mark));
+    mp_close(ours[1]);
+    assert_false(mp_is_marked(ours[1], &mark));
+    mp_close(ours[0]);
+    mp_close(theirs[0]);
+    mp_close(theirs[1]);
+}
+
+static void a_descriptor_moved_up_is_the_same_out_of_the_way(void **state)
+{
+    int ends[2], moved;
+    struct mark mark;
+
+    (void)state;
+    assert_int_equal(mp_pipe(ends), 0);
+    mark = mp_mark(ends[0]);
+    moved = mp_move_up(ends[0]);
+    assert_true(moved >= ends[0]);
+    assert_true(mp_is_marked(moved, &mark));
+    assert_true(fcntl(moved, F_GETFD) & FD_CLOEXEC);
+    mp_close(moved);
+    mp_close(ends[1]);
+}
+
 static const struct CMUnitTest tests[] = {
     TEST(a_pipe_carries_and_is_closed_on_exec),
     TEST(a_pipe_is_never_a_standard_stream),
@@ -316,6 +352,8 @@ static const struct CMUnitTest tests[] = {
     TEST(all_but_the_kept_and_the_standard_streams_are_closed),
     TEST(a_range_includes_both_its_ends),
     TEST(stdin_becomes_null),
+    TEST(a_descriptor_is_known_until_its_number_is_anothers),
+    TEST(a_descriptor_moved_up_is_the_same_out_of_the_way),
 };
 
 int main(void)
