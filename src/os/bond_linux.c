@@ -6,6 +6,9 @@
  * there is a pipe that nothing is written to: the parent holds its write end alone, and when that
  * is closed, by whatever death, the kernel sends the owner of the read end the signal asked for,
  * which is SIGKILL.  Nothing runs in the child for it, so what the child blocks is no matter.
+ *
+ * PDEATHSIG reaches the child alone, so a child that has it and leads a process group has such a
+ * pipe besides, whose owner is the group.  That works as long as the child has it open.
  */
 #define _GNU_SOURCE
 #include "os.h"
@@ -25,11 +28,11 @@ static _Noreturn void end_now(void)
 int mp_bond_open(int bond[2], enum bond_kind kind)
 {
     int ends[2] = {-1, -1};
-    int r = kind == BOND_PROCESS ? mp_pipe(ends) : 0;
+    int r = mp_pipe(ends);
 
     bond[0] = ends[1];
     bond[1] = ends[0];
-    return r;
+    return kind == BOND_THREAD ? 0 : r; /* without a pipe there is PDEATHSIG still */
 }
 
 void mp_bond_parent(int bond[2])
@@ -37,19 +40,28 @@ void mp_bond_parent(int bond[2])
     bond[1] = mp_close(bond[1]);
 }
 
+/* `owner` is to get a SIGKILL when the other end is closed; a negative one is a process group. */
+static bool bind_to(int fd, pid_t owner)
+{
+    return fcntl(fd, F_SETOWN, owner) == 0 && fcntl(fd, F_SETSIG, SIGKILL) == 0 &&
+           fcntl(fd, F_SETFL, O_ASYNC) == 0;
+}
+
 void mp_bond_child(int bond[2], enum bond_kind kind, pid_t parent)
 {
     struct pollfd end = {bond[1], POLLIN, 0};
+    bool first = bond[0] >= 0; /* at a second call the other number may be another file's */
 
     bond[0] = mp_close(bond[0]);
     if (kind == BOND_THREAD) {
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
             end_now();
+        if (first && bind_to(bond[1], -getpid()) && mp_poll(&end, 1, 0) != 0)
+            end_now(); /* a parent that ends closes its descriptors first */
         return;
     }
     fcntl(bond[1], F_SETFD, 0); /* the bond holds over an exec */
-    if (fcntl(bond[1], F_SETOWN, getpid()) || fcntl(bond[1], F_SETSIG, SIGKILL) ||
-        fcntl(bond[1], F_SETFL, O_ASYNC) || mp_poll(&end, 1, 0) != 0)
+    if (!bind_to(bond[1], getpid()) || mp_poll(&end, 1, 0) != 0)
         end_now(); /* it cannot be bound, or the parent ended before it was */
 }
 

@@ -37,8 +37,12 @@ void mp_bond_parent(int bond[2])
     bond[1] = mp_close(bond[1]);
 }
 
+static bool with_group; /* a BOND_THREAD takes along the group that the child leads, if it does */
+
 static _Noreturn void end_now(void)
 {
+    if (with_group)
+        mp_kill(getpid(), true, SIGKILL);
     mp_kill(getpid(), false, SIGKILL);
     _exit(EXIT_ORPHAN); /* pid 1 of a namespace, which kill() passes by */
 }
@@ -86,8 +90,8 @@ static int ask_for_sigio(int fd)
 
 void mp_bond_child(int bond[2], enum bond_kind kind, pid_t parent)
 {
-    (void)kind;
     (void)parent;
+    with_group = kind == BOND_THREAD;
     bond[0] = mp_close(bond[0]);
     bond_end = bond[1];
     bonded = getpid();

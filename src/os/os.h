@@ -175,7 +175,8 @@ pid_t mp_pidfd_pid(int fd, mode_t mode);
 
 enum bond_kind {
     BOND_PROCESS, /* until the parent process ends */
-    BOND_THREAD   /* until the thread that forked ends: enough where the parent has but one */
+    BOND_THREAD   /* until the thread that forked ends: enough where the parent has but one.  The
+                     process group that the child leads, if it does, ends with it. */
 };
 
 /*

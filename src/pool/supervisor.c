@@ -33,10 +33,20 @@ enum {
 static int worker_fds[3];
 static struct guard worker_guard = {.fds = worker_fds, .count = 3};
 
+/* The supervisor keeps both ends of a worker's bond.  Should it die while this process has copies of
+ * them still, they are the last, and the group of that worker is to be told by their closing: the
+ * writing end goes first, when there is still a reading end that has an owner. */
+static void close_bond(struct seat *seat)
+{
+    seat->bond[0] = mp_close(seat->bond[0]);
+    seat->bond[1] = mp_close(seat->bond[1]);
+}
+
 static void child_keep_descriptors(struct supervisor *sup, uint32_t number)
 {
     for (uint32_t i = 0; i < sup->region->workers; i++)
-        sup->seats[i].bond[0] = mp_close(sup->seats[i].bond[0]);
+        if (i != number)
+            close_bond(&sup->seats[i]);
     sup->reaper[0] = mp_close(sup->reaper[0]);
     sup->reaper[1] = mp_close(sup->reaper[1]);
     sup->fds[CONTROL_READ] = mp_close(sup->fds[CONTROL_READ]);
@@ -81,12 +91,12 @@ static _Noreturn void child_worker(struct supervisor *sup, uint32_t number)
     CRASH_POINT("worker forked");
     setpgid(0, 0);
     mp_signals_default();
-    mp_bond_child(seat->bond, BOND_THREAD, sup->self);
-    CRASH_POINT("worker bonded");
-    child_set_name(number);
     child_keep_descriptors(sup, number);
     worker.tickets = worker_fds[0];
     worker.bell = worker_fds[1];
+    mp_bond_child(seat->bond, BOND_THREAD, sup->self);
+    CRASH_POINT("worker bonded");
+    child_set_name(number);
     mp_stdin_null();
     if (options->nice)
         mp_renice(options->nice);
@@ -215,14 +225,12 @@ static void start_worker(struct supervisor *sup, uint32_t number)
             child_worker(sup, number);
     }
     if (pid < 0) {
-        seat->bond[0] = mp_close(seat->bond[0]);
-        seat->bond[1] = mp_close(seat->bond[1]);
+        close_bond(seat);
         start_failed(sup, number, BROKEN_FORK, pid);
         return;
     }
     CRASH_POINT("worker forked, not seated");
     setpgid(pid, pid); /* here and in the child: whoever is first */
-    mp_bond_parent(seat->bond);
     seat->pid = pid;
     seat->start_at = MP_FOREVER;
     CRASH_POINT("worker seated");
@@ -353,7 +361,7 @@ static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int 
 
     bury(sup, number, pid, status);
     seat->pid = 0;
-    seat->bond[0] = mp_close(seat->bond[0]);
+    close_bond(seat);
     if (!up && !left) {
         start_failed(sup, number, sup->options->init ? BROKEN_INIT : BROKEN_START,
                      WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status));

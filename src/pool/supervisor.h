@@ -25,7 +25,7 @@ enum generation_fd {
 /* What the supervisor keeps of each worker, in private memory that the host allocates for it. */
 struct seat {
     pid_t pid;        /* 0: nobody */
-    int bond[2];      /* [0]: the worker's life depends on it */
+    int bond[2];      /* the worker's life depends on it */
     bool expired;     /* it is being killed for a time limit */
     int64_t start_at; /* with nobody there: when to start a worker; MP_FOREVER: never again */
 };
