@@ -217,6 +217,7 @@ static void start_worker(struct supervisor *sup, uint32_t number)
     atomic_store_explicit(&record->left, 0, memory_order_relaxed);
     atomic_store_explicit(&record->deadline, 0, memory_order_relaxed);
     seat->expired = false;
+    seat->since = 0;
     CRASH_POINT("about to fork a worker");
     pid = mp_bond_open(seat->bond, BOND_THREAD);
     if (pid == 0) {
@@ -446,21 +447,36 @@ static void kill_stopped(const struct supervisor *sup)
         }
 }
 
+/* Until when the chunk that the worker runs may take.  The worker says so once it has claimed it;
+ * should it stand still between the two, the time counts from when it was first seen there. */
+static int64_t deadline_of(struct seat *seat, int64_t noted, uint64_t claim, uint64_t seen)
+{
+    if (noted > 0)
+        return noted;
+    if (seat->since == 0 || seat->claim != claim || seat->seen != seen) {
+        seat->claim = claim;
+        seat->seen = seen;
+        seat->since = mp_now();
+    }
+    return noted > -(MP_FOREVER - seat->since) ? seat->since - noted : MP_FOREVER;
+}
+
 /* When the claim that the worker noted is over its limit, decide between "ended in time" and
  * "killed", and in the latter case kill.  Returns when to look again. */
 static int64_t expire(struct supervisor *sup, uint32_t number)
 {
     struct worker_shm *record = mp_region_worker(sup->region, number);
     struct seat *seat = &sup->seats[number];
-    /* Acquire, each: note_limit() in worker.c stores deadline 0, claim, deadline.  If the deadline
+    /* Acquire, each: note_claim() in worker.c stores deadline 0, claim, deadline.  If the deadline
      * is still the same after the word was loaded, the word was that of the claim whose time is up;
      * and the CAS is from the value loaded, so a claim that begins only now is not hit. */
     int64_t deadline = atomic_load_explicit(&record->deadline, memory_order_acquire);
     uint64_t claim = atomic_load_explicit(&record->claim, memory_order_acquire);
     chunk_word *word = mp_region_word(sup->region, claim);
+    struct chunk_view view;
     uint64_t seen;
 
-    if (deadline <= 0 || !word || seat->pid == 0 || seat->expired)
+    if (deadline == 0 || !word || seat->pid == 0 || seat->expired)
         return MP_FOREVER;
     if (mp_now() < deadline)
         return deadline;
@@ -468,8 +484,14 @@ static int64_t expire(struct supervisor *sup, uint32_t number)
     seen = atomic_load_explicit(word, memory_order_acquire);
     if (atomic_load_explicit(&record->deadline, memory_order_relaxed) != deadline)
         return mp_now(); /* it went on to another meanwhile */
-    if (mp_word_view(seen).worker != number || !mp_word_stop(word, seen))
+    view = mp_word_view(seen);
+    if (view.state != CHUNK_RUNNING || view.worker != number)
         return MP_FOREVER; /* it ended in time, or has not begun */
+    deadline = deadline_of(seat, deadline, claim, seen);
+    if (mp_now() < deadline)
+        return deadline;
+    if (!mp_word_stop(word, seen))
+        return MP_FOREVER;
     CRASH_POINT("limit enforced, not noted");
     seat->expired = true;
     CRASH_POINT("expired, not killed");

@@ -24,9 +24,12 @@ enum generation_fd {
 
 /* What the supervisor keeps of each worker, in private memory that the host allocates for it. */
 struct seat {
-    pid_t pid;        /* 0: nobody */
-    int bond[2];      /* the worker's life depends on it */
-    bool expired;     /* it is being killed for a time limit */
+    pid_t pid;      /* 0: nobody */
+    int bond[2];    /* the worker's life depends on it */
+    bool expired;   /* it is being killed for a time limit */
+    uint64_t claim; /* a chunk that it runs and has not said since when, and its word: */
+    uint64_t seen;
+    int64_t since;    /* when that was first seen */
     int64_t start_at; /* with nobody there: when to start a worker; MP_FOREVER: never again */
 };
 

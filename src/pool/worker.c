@@ -230,22 +230,28 @@ static void look_back(struct worker *worker, uint32_t id)
     announce(worker, mp_job_slot(id));
 }
 
-static void set_limit(struct worker *worker, const chunk_word *word, int64_t limit)
+static void note_claim(struct worker *worker, const chunk_word *word, int64_t deadline)
 {
     struct worker_shm *self = mp_region_worker(worker->region, worker->number);
-    int64_t now = mp_now();
 
     /* The supervisor reads deadline, claim, word, deadline.  Release, both: a deadline that it sees
      * belongs to the claim that it sees, or it sees the deadline change. */
     atomic_store_explicit(&self->claim, (uintptr_t)word - (uintptr_t)worker->region->memory.base,
                           memory_order_release);
     CRASH_POINT("claim noted, not its deadline");
-    atomic_store_explicit(&self->deadline, limit < MP_FOREVER - now ? now + limit : MP_FOREVER,
-                          memory_order_release);
+    atomic_store_explicit(&self->deadline, deadline, memory_order_release);
 }
 
-/* Where a limit is in force, note which word is about to be claimed and until when: before the
- * claim, so that there is no chunk that hangs and is not watched. */
+/* The time of a chunk just claimed counts from here. */
+static void set_limit(struct worker *worker, const chunk_word *word, int64_t limit)
+{
+    int64_t now = mp_now();
+
+    note_claim(worker, word, limit < MP_FOREVER - now ? now + limit : MP_FOREVER);
+}
+
+/* Where a limit is in force, note which word is about to be claimed: before the claim, so that
+ * there is no chunk that hangs and is not watched.  Until when is not known yet. */
 static void note_limit(struct worker *worker, const chunk_word *word, int64_t limit)
 {
     struct worker_shm *self = mp_region_worker(worker->region, worker->number);
@@ -253,7 +259,7 @@ static void note_limit(struct worker *worker, const chunk_word *word, int64_t li
     /* Relaxed: before the claim is overwritten, by the release above. */
     atomic_store_explicit(&self->deadline, 0, memory_order_relaxed);
     if (limit > 0)
-        set_limit(worker, word, limit);
+        note_claim(worker, word, -limit);
 }
 
 /* True when the worker has run its number of items. */
@@ -289,7 +295,7 @@ static enum service try_chunk(struct worker *worker, const struct job_shm *job, 
      * and the tag has come round, this is a chunk of another job, with a limit of its own. */
     limit = atomic_load_explicit(&job->limit_ns, memory_order_relaxed);
     if (limit > 0)
-        set_limit(worker, word, limit); /* its time counts from here */
+        set_limit(worker, word, limit);
     CRASH_POINT("about to run");
     ended = run_chunk(worker, &held);
     CRASH_POINT("ran, not finished");

@@ -89,11 +89,11 @@ struct worker_shm {
     /* The id of the job whose ticket it holds; 0: none.  Not zeroed at a death: the replacement
      * takes it up. */
     _Alignas(2 * CACHE_LINE) _Atomic uint64_t ticket;
-    /* Where a limit is in force: the offset of the word it is about to claim, then until when.  The
-     * worker stores deadline 0, claim, deadline; the supervisor reads deadline, claim, word,
-     * deadline. */
+    /* Where a limit is in force: the offset of the word it is about to claim, and once it has, until
+     * when.  The worker stores deadline 0, claim, deadline; the supervisor reads deadline, claim,
+     * word, deadline. */
     _Atomic uint64_t claim;
-    _Atomic int64_t deadline; /* mp_now(); 0: none */
+    _Atomic int64_t deadline; /* mp_now(); 0: none; below 0: a limit that does not count yet */
     _Atomic uint64_t item;    /* the item it is running, for the report of a crash */
     _Atomic uint32_t up;      /* its init function has returned */
     _Atomic uint32_t left; /* it read the end of file: the pool closes, no replacement is wanted */
