@@ -306,7 +306,7 @@ void mp_wake_waiters(mproc_pool *pool)
         if (waiter == pool->sleeper)
             mp_generation_nudge(&pool->generation);
         else
-            pthread_cond_signal(&waiter->wake);
+            pthread_cond_broadcast(waiter->wake);
     }
 }
 
@@ -321,7 +321,7 @@ bool mp_pool_look(mproc_pool *pool, bool only_deaths)
 void mp_hand_over(mproc_pool *pool)
 {
     if (!pool->sleeper && !list_is_empty(&pool->waiters))
-        pthread_cond_signal(&LIST_ENTRY(pool->waiters.next, struct waiter, link)->wake);
+        pthread_cond_broadcast(LIST_ENTRY(pool->waiters.next, struct waiter, link)->wake);
 }
 
 /* Sleep on the bell, without the lock, until it rings or the deadline has passed. */
@@ -395,19 +395,19 @@ static int wait_for_sleeper(mproc_pool *pool, struct waiter *self, int64_t deadl
                              .tv_nsec = (long)(deadline % 1000000000)};
 
     if (deadline == MP_FOREVER)
-        return -pthread_cond_wait(&self->wake, &pool->lock);
-    return -pthread_cond_timedwait(&self->wake, &pool->lock, &until);
+        return -pthread_cond_wait(self->wake, &pool->lock);
+    return -pthread_cond_timedwait(self->wake, &pool->lock, &until);
 }
 
 int mp_wait(mproc_pool *pool, bool (*done)(const void *arg), const void *arg, int64_t deadline)
 {
     struct waiter self = {.done = done, .arg = arg};
+    pthread_cond_t own;
     int r = 0, cancel_state;
 
     if (done(arg))
         return 0;
-    if (pthread_cond_init(&self.wake, &pool->monotonic))
-        return -ENOMEM;
+    self.wake = pthread_cond_init(&own, &pool->monotonic) ? &pool->spare : &own;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state); /* the others count on it */
     list_append(&pool->waiters, &self.link);
     while (r == 0 && !done(arg))
@@ -417,7 +417,8 @@ int mp_wait(mproc_pool *pool, bool (*done)(const void *arg), const void *arg, in
         r = 0;
     list_remove(&self.link);
     mp_hand_over(pool);
-    pthread_cond_destroy(&self.wake);
+    if (self.wake == &own)
+        pthread_cond_destroy(&own);
     pthread_setcancelstate(cancel_state, NULL);
     return r;
 }

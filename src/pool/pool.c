@@ -150,10 +150,20 @@ static int open_locks(mproc_pool *pool)
     if (r)
         return -r;
     r = pthread_condattr_setclock(&pool->monotonic, CLOCK_MONOTONIC);
-    if (!r)
-        r = pthread_mutex_init(&pool->lock, NULL);
     if (r)
-        pthread_condattr_destroy(&pool->monotonic);
+        goto destroy_attributes;
+    r = pthread_cond_init(&pool->spare, &pool->monotonic);
+    if (r)
+        goto destroy_attributes;
+    r = pthread_mutex_init(&pool->lock, NULL);
+    if (r)
+        goto destroy_condition;
+    return 0;
+
+destroy_condition:
+    pthread_cond_destroy(&pool->spare);
+destroy_attributes:
+    pthread_condattr_destroy(&pool->monotonic);
     return -r;
 }
 
@@ -166,6 +176,7 @@ static void pool_free(mproc_pool *pool)
     free(pool->tags);
     free(pool->next_free);
     pthread_mutex_destroy(&pool->lock);
+    pthread_cond_destroy(&pool->spare);
     pthread_condattr_destroy(&pool->monotonic);
     free(pool);
 }

@@ -79,7 +79,7 @@ struct job_spec {
 /* A thread that waits until done(arg). */
 struct waiter {
     struct list link;
-    pthread_cond_t wake;
+    pthread_cond_t *wake; /* its own, or the pool's spare one: it may wake for nothing */
     bool (*done)(const void *arg);
     const void *arg;
 };
@@ -98,6 +98,7 @@ struct mproc_pool {
 
     pthread_mutex_t lock;
     pthread_condattr_t monotonic; /* for the waiters' conditions */
+    pthread_cond_t spare;         /* for those that get none of their own */
     uint32_t references;          /* the handle and each future */
 
     struct generation generation;
