@@ -287,7 +287,7 @@ static int32_t end_about_limit(mproc_task *task, void *ctx)
     uint64_t number = *(const uint64_t *)mproc_task_input(task, NULL), mix = number;
     int64_t slowness = *(const int64_t *)ctx;
     int64_t end = mp_now() + slowness * ((CLOSE_LIMIT_MS - 1) * NS_PER_MS +
-                                         (int64_t)(test_random(&mix) % (NS_PER_MS * 9 / 8)));
+                                         (int64_t)(test_random(&mix) % (NS_PER_MS * 5 / 4)));
     struct timespec until = {end / 1000000000, end % 1000000000};
 
     while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
