@@ -11,7 +11,7 @@
 
 #include "../point.h"
 
-enum { LOOK_AGAIN_MS = 1000 };
+enum { LOOK_AGAIN_MS = 1000, LAST_MS = 10000 };
 
 static void close_all(struct generation *generation)
 {
@@ -241,9 +241,12 @@ int mp_generation_finish(struct generation *generation)
 {
     int status = mp_crew_wait(generation, mp_deadline(GRACE_MS));
 
-    /* The program may have made a copy of the control pipe, which keeps the supervisor. */
-    if (status == -1 && !mp_generation_grace_over(generation))
-        mp_crew_wait(generation, mp_deadline(GRACE_MS));
+    /* Held up; or the program has made a copy of the control pipe, which keeps it.  Killed it ends,
+     * on a machine under whatever load. */
+    if (status == -1) {
+        mp_crew_kill(generation);
+        mp_crew_wait(generation, mp_deadline(LAST_MS));
+    }
     CRASH_POINT("supervisor reaped");
     close_all(generation);
     mp_code_map_free(generation->code);

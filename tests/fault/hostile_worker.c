@@ -59,7 +59,7 @@ static void find_memory(struct region *region)
 
     while (maps && fgets(line, sizeof line, maps))
         if (strstr(line, "mproc") && sscanf(line, "%lx-%lx rw-s", &begin, &end) == 2)
-            region->memory = (struct memory){(char *)begin, end - begin, -1};
+            region->memory = (struct memory){.base = (char *)begin, .size = end - begin, .fd = -1};
     if (maps)
         fclose(maps);
 }
