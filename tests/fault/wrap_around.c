@@ -60,7 +60,7 @@ static void begin_tags_near_their_end(mproc_pool *pool)
 static void the_tags_of_all_slots_may_come_round_in_a_kill_storm(void **state)
 {
     struct storm_plan plan = {.seed = test_seed(), .pause_us = 2000};
-    const uint64_t tasks = 5 * MP_SLOTS;
+    const uint64_t tasks = test_count(2, 20) * MP_SLOTS;
     mproc_pool *pool = storm_begin(&plan, tasks);
     struct tally tally;
     uint32_t round = 0;
