@@ -456,7 +456,9 @@ static void play_limit(void)
 
     while (atomic_load(&stage->starts) < WORKERS && now_ms() < end && !atomic_load(&stage->fired))
         poll(NULL, 0, 1);
-    idle = atomic_load(&stage->pids[0]);
+    /* Not of a supervisor that is just dying: without a signal at a parent's death such as Linux
+     * has, nobody could end a worker that is stopped in that moment. */
+    idle = hits(SUPERVISOR) ? 0 : atomic_load(&stage->pids[0]);
     if (idle > 1)
         kill(idle, SIGSTOP);
     entry = submit(HANG, 0, limit_ms() ? limit_ms() : 30 * test_slowness());
