@@ -456,12 +456,16 @@ static void play_limit(void)
 
     while (atomic_load(&stage->starts) < WORKERS && now_ms() < end && !atomic_load(&stage->fired))
         poll(NULL, 0, 1);
-    /* Not of a supervisor that is just dying: without a signal at a parent's death such as Linux
-     * has, nobody could end a worker that is stopped in that moment. */
-    idle = hits(SUPERVISOR) ? 0 : atomic_load(&stage->pids[0]);
+    idle = atomic_load(&stage->pids[0]);
     if (idle > 1)
         kill(idle, SIGSTOP);
     entry = submit(HANG, 0, limit_ms() ? limit_ms() : 30 * test_slowness());
+    while (!atomic_load(&stage->fired) && mproc_future_wait(entry.future, 10) == -ETIMEDOUT)
+        ;
+    /* Without a signal at a parent's death such as Linux has, nobody could end a worker that was
+     * stopped in the moment in which the supervisor died. */
+    if (idle > 1 && hits(SUPERVISOR))
+        kill(idle, SIGCONT);
     finish(&entry, MPROC_ELIMIT);
     if (idle > 1)
         kill(idle, SIGCONT); /* the fault may have ended the task before its limit */
