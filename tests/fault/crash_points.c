@@ -145,6 +145,8 @@ struct stage {
     _Atomic int64_t fired_at;
     _Atomic int leaving; /* nothing with a limit is open */
     _Atomic int wrong;   /* the line that found something wrong */
+    _Atomic int item;    /* the task that was looked at last, and how it ended */
+    _Atomic int error;
     _Atomic int unknown; /* a point was visited that is not in the list */
     _Atomic int visits[POINTS];
     _Atomic int starts; /* of workers */
@@ -288,7 +290,7 @@ static bool hits(enum role role)
 static int64_t limit_ms(void)
 {
     return stage->point != NO_POINT && points[stage->point].role == WORKER && stage->action == STOP
-               ? 200 * test_slowness()
+               ? 500 * test_slowness()
                : 0;
 }
 
@@ -357,6 +359,8 @@ static void finish(struct entry *entry, int expected)
               mproc_future_result(entry->future, NULL, NULL) != MPROC_EBROKEN);
     CHECK(mproc_future_failure(entry->future, &failure) == 0);
     r = mproc_future_result(entry->future, &data, &length);
+    atomic_store(&stage->item, (int)entry->order.item);
+    atomic_store(&stage->error, r);
     CHECK(r == failure.error);
     CHECK(r == expected || fault_explains(r, &failure, entry->retries));
     runs = atomic_load(&stage->runs[entry->order.item]);
@@ -639,11 +643,12 @@ static bool has_ended(struct a_case *c, int *bad)
         why = "nobody came by";
     if (why) {
         (*bad)++;
-        print_message("%s at \"%s\" (%s), visit %d: %s; status %#x, line %d\n",
+        print_message("%s at \"%s\" (%s), visit %d: %s; status %#x, line %d, task %d: %d\n",
                       action_names[s->action], s->point < 0 ? "no point" : points[s->point].label,
                       (const char *[]){"host", "supervisor",
                                        "worker"}[s->point < 0 ? 0 : points[s->point].role],
-                      c->visit, why, (unsigned)status, atomic_load(&s->wrong));
+                      c->visit, why, (unsigned)status, atomic_load(&s->wrong),
+                      atomic_load(&s->item), atomic_load(&s->error));
     }
     close(c->life);
     return true;
