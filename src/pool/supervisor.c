@@ -436,7 +436,8 @@ static bool is_stopped(pid_t pid)
 
 /* A worker that is stopped with no chunk running may keep back a ticket that it has not noted, a
  * chunk that it is about to claim, or the news of one that has ended; no deadline tells.  Its death
- * harms no task and has all of that mended. */
+ * harms no task and has all of that mended.  (Who lets it go on in this very moment may see a task
+ * that it has just begun reported as crashed by SIGKILL.) */
 static void kill_stopped(const struct supervisor *sup)
 {
     for (uint32_t i = 0; i < sup->region->workers; i++)

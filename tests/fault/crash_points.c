@@ -468,7 +468,7 @@ static void play_limit(void)
         ;
     /* Without a signal at a parent's death such as Linux has, nobody could end a worker that was
      * stopped in the moment in which the supervisor died. */
-    if (idle > 1 && hits(SUPERVISOR))
+    if (idle > 1 && hits(SUPERVISOR) && stage->action != STOP)
         kill(idle, SIGCONT);
     finish(&entry, MPROC_ELIMIT);
     if (idle > 1)
