@@ -21,6 +21,12 @@
  * memory is needed, whose descriptor a restart does not bring back.  A file that the program has at
  * such a number is left alone.  Close, join and destroy work as ever.
  *
+ * Whatever a worker writes into what it shares with its pool, the caller's process does not read or
+ * write out of bounds for it and does not abort, and a call returns within two seconds of its
+ * timeout.  What such a pool returns is another matter: results may be wrong, tasks lost or run
+ * twice, limits of tasks not kept, and a result that is seen in place may change while it is looked
+ * at.  The README says more under "What it promises".
+ *
  * Any thread may use a pool, several at once too, except that nobody may use it during or after
  * mproc_pool_destroy().  In a worker or any other fork the handle is foreign: MPROC_EFOREIGN.
  */

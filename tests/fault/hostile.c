@@ -282,6 +282,12 @@ static int be_host(void *arg)
 
 /* ---- tests ----------------------------------------------------------------------------------- */
 
+static void end_strays(void)
+{
+    for (size_t i = 0; i < HOSTILE_STRAYS; i++)
+        mp_kill(atomic_exchange(&stage->strays[i], 0), false, SIGKILL);
+}
+
 static void play(enum hostility hostility, uint64_t hosts, uint64_t acts)
 {
     struct play play = {test_seed(), acts, hostility};
@@ -291,6 +297,7 @@ static void play(enum hostility hostility, uint64_t hosts, uint64_t acts)
         uint64_t seed = play.seed;
         int status = test_run_child(be_host, &play);
 
+        end_strays();
         if (status)
             fail_msg("seed %llu: the host ended with status %#x", (unsigned long long)seed,
                      (unsigned)status);

@@ -11,7 +11,7 @@
 /* Each goes further than the one before. */
 enum hostility { HOSTILE_TO_MEMORY, HOSTILE_TO_PIPES, HOSTILE_TO_ALL };
 
-enum { HOSTILE_WORKERS = 3 };
+enum { HOSTILE_WORKERS = 3, HOSTILE_STRAYS = 1024 };
 
 /* What the hostile tasks of the call are to do.  Not the context of the tasks: that would lie where
  * they write. */
@@ -29,6 +29,8 @@ struct stage {
     _Atomic uint64_t broken; /* pools */
     _Atomic int64_t latest_ns;
     _Atomic int32_t pids[HOSTILE_WORKERS];
+    _Atomic uint32_t stray_count;
+    _Atomic int32_t strays[HOSTILE_STRAYS]; /* whom nobody else is going to end */
 };
 
 extern struct stage *stage; /* set before any pool is made */

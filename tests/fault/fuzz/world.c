@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+/* The os layer and the crew of a world without processes; see world.h. */
+#include "world.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sanitizer/asan_interface.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NS_PER_MS = 1000000 };
+
+struct input input;
+struct crew crews[CREWS];
+void (*workers_turn)(void);
+uint32_t commits_left;
+
+static int64_t now;
+
+void must(bool holds)
+{
+    if (!holds)
+        abort();
+}
+
+void world_begin(const uint8_t *data, size_t size, void (*turn)(void))
+{
+    input = (struct input){data, size, 0};
+    now = NS_PER_MS;
+    workers_turn = turn;
+    commits_left = UINT32_MAX;
+    for (size_t i = 0; i < CREWS; i++)
+        must(!crews[i].generation);
+}
+
+/* ---- input ----------------------------------------------------------------------------------- */
+
+bool input_is_over(void)
+{
+    return input.at >= input.size;
+}
+
+uint8_t take_byte(void)
+{
+    return input_is_over() ? 0 : input.data[input.at++];
+}
+
+uint64_t take_number(void)
+{
+    static const uint64_t bounds[] = {
+        0,          1,          8,          64,           4096,
+        65536,      UINT16_MAX, UINT32_MAX, INT32_MAX,    INT64_MAX,
+        UINT64_MAX, 1ULL << 63, 1000000,    SIZE_MAX / 4, SIZE_MAX / 8};
+    uint8_t kind = take_byte();
+    uint64_t number = 0;
+
+    if (kind < 128)
+        return kind;
+    if (kind < 240)
+        return bounds[kind % (sizeof bounds / sizeof bounds[0])] + (uint64_t)(kind % 5) - 2;
+    for (int i = 0; i < 8; i++)
+        number = number << 8 | take_byte();
+    return number;
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+int64_t mp_now(void)
+{
+    now += 1000;
+    return now;
+}
+
+int64_t mp_deadline(int64_t timeout_ms)
+{
+    if (timeout_ms < 0 || timeout_ms > INT64_MAX / NS_PER_MS / 2)
+        return MP_FOREVER;
+    return now + timeout_ms * NS_PER_MS;
+}
+
+int mp_poll(struct pollfd *fds, size_t count, int64_t deadline)
+{
+    int ready;
+
+    now += NS_PER_MS / 10;
+    workers_turn();
+    ready = poll(fds, (nfds_t)count, 0);
+    if (ready == 0 && deadline == MP_FOREVER) {
+        for (size_t i = 0; i < CREWS; i++)
+            crew_dies(&crews[i]);
+        ready = poll(fds, (nfds_t)count, 0);
+        must(ready > 0); /* else the host would sleep for ever, with nobody left to wake it */
+    }
+    if (ready == 0 && now < deadline)
+        now = deadline;
+    return ready;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+enum { OBJECTS = 2, OBJECT_MAX = 1 << 18 };
+
+/* Kept, because they are large; poisoned but for what of them is in use. */
+static _Alignas(2 * CACHE_LINE) char objects[OBJECTS][OBJECT_MAX];
+static bool taken[OBJECTS];
+
+int mp_memory_open(struct memory *memory, size_t size)
+{
+    size_t i = taken[0];
+
+    if (size > OBJECT_MAX || taken[i])
+        return -ENOMEM;
+    ASAN_POISON_MEMORY_REGION(objects[i], OBJECT_MAX);
+    ASAN_UNPOISON_MEMORY_REGION(objects[i], size);
+    memset(objects[i], 0, size);
+    taken[i] = true;
+    *memory = (struct memory){objects[i], size, -1};
+    return 0;
+}
+
+int mp_memory_commit(const struct memory *memory, size_t offset, size_t length)
+{
+    must(offset <= memory->size && length <= memory->size - offset);
+    if (commits_left-- > 0)
+        return 0;
+    return -ENOSPC;
+}
+
+int mp_memory_discard(const struct memory *memory, size_t offset, size_t length)
+{
+    must(offset <= memory->size && length <= memory->size - offset);
+    memset(memory->base + offset, 0, length);
+    return 0;
+}
+
+void mp_memory_close(struct memory *memory)
+{
+    if (memory->base) {
+        ASAN_POISON_MEMORY_REGION(memory->base, memory->size);
+        taken[memory->base == objects[1]] = false;
+    }
+    *memory = MEMORY_NONE;
+}
+
+/* ---- nobody to watch ------------------------------------------------------------------------- */
+
+int mp_watch_open(int watch[2])
+{
+    watch[0] = -1;
+    watch[1] = -1;
+    return 0;
+}
+
+void mp_watch_child(int watch[2])
+{
+    (void)watch;
+}
+
+/* ---- the crew -------------------------------------------------------------------------------- */
+
+static struct crew *crew_of(const struct generation *generation)
+{
+    for (size_t i = 0; i < CREWS; i++)
+        if (crews[i].generation == generation)
+            return &crews[i];
+    return NULL;
+}
+
+int mp_crew_start(struct generation *generation, struct supervisor *sup)
+{
+    struct crew *crew = crew_of(NULL);
+
+    if (!crew)
+        return -EAGAIN;
+    *crew = (struct crew){generation, sup->region, sup->options, generation->fds[BELL_WRITE]};
+    generation->fds[BELL_WRITE] = -1;
+    must(mp_nonblocking(generation->fds[TICKET_READ]) == 0);
+    return 0;
+}
+
+void crew_dies(struct crew *crew)
+{
+    if (crew->generation)
+        crew->bell = mp_close(crew->bell);
+}
+
+void mp_crew_kill(struct generation *generation)
+{
+    crew_dies(crew_of(generation));
+}
+
+int mp_crew_wait(struct generation *generation, int64_t deadline)
+{
+    struct crew *crew = crew_of(generation);
+
+    (void)deadline;
+    crew_dies(crew);
+    crew->generation = NULL;
+    return 0;
+}
