@@ -161,10 +161,10 @@ static size_t a_size(void)
     return take_byte() < 200 ? take_byte() : (size_t)take_number();
 }
 
-/* The size that a struct of options says it has. */
+/* The size that a struct of options says it has; one that ends within a pointer there never was. */
 static size_t a_struct_size(size_t size)
 {
-    return take_byte() < 250 ? size : take_byte() % (size + 64);
+    return take_byte() < 250 ? size : take_byte() % (size + 64) / sizeof(void *) * sizeof(void *);
 }
 
 /* Memory that holds BUFFER bytes, or that the pool gave: there the library knows how much it is. */
