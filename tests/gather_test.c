@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MIB = 1 << 20, GATES = 4, BROKEN_MS = 2000, NS_PER_MS = 1000000 };
@@ -894,6 +895,68 @@ static void an_abandoned_task_that_crashed_is_not_touched_after_its_end(void **s
     close_pool();
 }
 
+static blkcnt_t real_blocks(void)
+{
+    struct stat status;
+
+    assert_int_equal(fstat(pool->region.memory.fd, &status), 0);
+    return status.st_blocks;
+}
+
+/* A worker dies whose record says nothing, so its chunk is looked for everywhere; and the first job
+ * pretends to have as many chunks as there is memory for words. */
+static void a_scribbled_count_of_chunks_does_not_make_all_memory_of_words_real(void **state)
+{
+    enum { BLOCK = 512 };
+    struct order order = {.deed = SCRIBBLE, .end = CRASH};
+    mproc_future *held, *dies;
+    struct job_shm *first;
+    blkcnt_t before;
+
+    (void)state;
+    open_pool(2, 64 * MIB);
+    if (workers_are_threads()) {
+        close_pool();
+        skip();
+    }
+    order.at = pool->region.memory.base; /* and no bytes */
+    held = begin(0);
+    dies = begin(1);
+    first = mp_region_job(&pool->region, 0);
+    atomic_store(&first->words, pool->region.words_offset);
+    atomic_store(&first->chunks, pool->region.words_size / sizeof(chunk_word));
+    atomic_store(&mp_region_worker(&pool->region,
+                                   worker_of(LIST_ENTRY(pool->open.prev, struct job, in_open)))
+                      ->ticket,
+                 0);
+    before = real_blocks();
+    give_order(1, &order);
+    assert_int_equal(mproc_future_wait(dies, -1), 0);
+    assert_int_equal(mproc_future_result(dies, NULL, NULL), MPROC_ECRASHED);
+    assert_true(real_blocks() - before < MIB / BLOCK);
+    mproc_future_cancel(held);
+    assert_int_equal(mproc_pool_terminate(pool), 0);
+    assert_int_equal(mproc_future_wait(held, -1), 0);
+    mproc_future_free(held);
+    mproc_future_free(dies);
+    close_pool();
+}
+
+static void a_restart_forgets_the_descriptors_of_old_jobs(void **state)
+{
+    struct job_shm *job;
+
+    (void)state;
+    open_pool(1, MIB);
+    assert_works();
+    job = mp_region_job(&pool->region, 0);
+    atomic_store(&job->chunks, UINT64_MAX);
+    assert_int_equal(mproc_pool_restart(pool), 0);
+    assert_int_equal(atomic_load(&job->chunks), 0);
+    assert_works();
+    close_pool();
+}
+
 /* ---- a supervisor that does not answer ------------------------------------------------------- */
 
 enum { UNANSWERED_MS = 5000 };
@@ -1125,6 +1188,8 @@ static const struct CMUnitTest tests[] = {
     TEST(scribbled_records_neither_lose_a_task_nor_hold_it_up),
     TEST(a_worker_that_pretends_to_leave_does_not_die_unseen),
     TEST(an_abandoned_task_that_crashed_is_not_touched_after_its_end),
+    TEST(a_scribbled_count_of_chunks_does_not_make_all_memory_of_words_real),
+    TEST(a_restart_forgets_the_descriptors_of_old_jobs),
     TEST(a_map_ends_at_its_deadline_though_the_supervisor_is_stopped),
     TEST(a_terminate_ends_a_wait_though_the_supervisor_is_stopped),
     TEST(a_cancel_wakes_who_waits_though_the_supervisor_is_stopped),
