@@ -263,7 +263,7 @@ static void write_processes(FILE *out)
 
 /* ---- census: the whole, and the difference --------------------------------------------------- */
 
-static char *take_census(void)
+char *test_census(void)
 {
     char *text = NULL;
     size_t length;
@@ -312,14 +312,28 @@ static int print_missing(const char *from, const char *in, char sign)
 static char *take_settled_census(const char *before)
 {
     int64_t end = now_ms() + (int64_t)GRACE_MS * test_slowness();
-    char *after = take_census();
+    char *after = test_census();
 
     while (strcmp(before, after) != 0 && now_ms() < end) {
         wait_ms(STEP_MS);
         free(after);
-        after = take_census();
+        after = test_census();
     }
     return after;
+}
+
+bool test_census_holds(char *before)
+{
+    char *after = take_settled_census(before);
+    bool changed = strcmp(before, after) != 0;
+
+    if (changed) {
+        fprintf(stderr, "things were left changed:\n");
+        changed = print_missing(before, after, '-') + print_missing(after, before, '+') > 0;
+    }
+    free(after);
+    free(before);
+    return !changed;
 }
 
 /* ---- a test ---------------------------------------------------------------------------------- */
@@ -374,7 +388,7 @@ int test_setup(void **state)
 
     (void)state;
     alarm((unsigned)(number_from("MPROC_TEST_LIMIT", limit) * (unsigned)test_slowness()));
-    census_before = take_census();
+    census_before = test_census();
     return 0;
 }
 
@@ -390,8 +404,7 @@ void test_call(void **state)
 
 int test_teardown(void **state)
 {
-    char *after;
-    bool changed;
+    bool holds;
 
     (void)state;
     if (getpid() != runner) {
@@ -399,18 +412,10 @@ int test_teardown(void **state)
         fflush(stderr);
         _exit(CHILD_WENT_ON);
     }
-    after = take_settled_census(census_before);
-    changed = strcmp(census_before, after) != 0;
-    if (changed) {
-        fprintf(stderr, "the test left things changed:\n");
-        changed =
-            print_missing(census_before, after, '-') + print_missing(after, census_before, '+') > 0;
-    }
+    holds = test_census_holds(census_before);
     alarm(0);
-    free(after);
-    free(census_before);
     census_before = NULL;
-    return changed ? -1 : 0;
+    return holds ? 0 : -1;
 }
 
 int test_main(const char *name, const struct CMUnitTest *tests, size_t count)

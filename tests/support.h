@@ -58,6 +58,13 @@ void test_call(void **state);
 int test_setup(void **state);
 int test_teardown(void **state);
 
+/*
+ * What a TEST is held to, for a process of its own: the census now, and whether it is the same later
+ * (waiting a moment for orphans to go; what has changed is printed).  The second frees the first.
+ */
+char *test_census(void);
+bool test_census_holds(char *before);
+
 /* Run f(arg) in a fork that exits with what it returns; the value is its wait status. */
 int test_run_child(int (*f)(void *), void *arg);
 
