@@ -314,9 +314,8 @@ static int join(mproc_process *process, int64_t deadline, int32_t *exit_code)
             return r;
         if (deadline != MP_FOREVER && mp_now() >= deadline)
             return -ETIMEDOUT;
-        r = mp_poll(&end, 1, until < deadline ? until : deadline);
-        if (r < 0)
-            return r;
+        if (mp_poll(&end, 1, until < deadline ? until : deadline) < 0) /* no memory, perhaps */
+            mp_pause();
     }
 }
 

@@ -46,6 +46,13 @@ static int poll_timeout(int64_t deadline)
     return left > INT_MAX ? INT_MAX : (int)left;
 }
 
+void mp_pause(void)
+{
+    const struct timespec pause = {0, NS_PER_MS};
+
+    nanosleep(&pause, NULL);
+}
+
 int mp_poll(struct pollfd *fds, size_t count, int64_t deadline)
 {
     for (;;) {

@@ -122,7 +122,8 @@ pid_t mp_fork(sigset_t *mask, const struct guard *own)
     pid_t pid;
 
     sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, mask);
+    if (pthread_sigmask(SIG_BLOCK, &all, mask))
+        return -EAGAIN; /* and *mask is nothing to put back */
     own_guard = own;
     CRASH_POINT("about to fork");
     pid = fork();

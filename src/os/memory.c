@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 int mp_memory_open(struct memory *memory, size_t size)
 {
@@ -21,7 +22,7 @@ int mp_memory_open(struct memory *memory, size_t size)
         return -ENOMEM;
     fd = mp_memory_object(size);
     if (fd < 0)
-        return fd;
+        return fd == -EFBIG ? -ENOMEM : fd;
     base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (base == MAP_FAILED) {
         int r =
@@ -31,6 +32,14 @@ int mp_memory_open(struct memory *memory, size_t size)
         return r;
     }
     *memory = (struct memory){base, size, fd, mp_mark(fd)};
+    return 0;
+}
+
+int mp_memory_size(int fd, size_t size)
+{
+    while (ftruncate(fd, (off_t)size))
+        if (errno != EINTR)
+            return -errno;
     return 0;
 }
 

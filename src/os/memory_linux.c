@@ -14,17 +14,17 @@
 int mp_memory_object(size_t size)
 {
     int fd = mp_above_standard(memfd_create("mproc", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    int r;
 
     if (fd < 0)
         return fd;
-    if (ftruncate(fd, (off_t)size) ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
-        int r = -errno;
-
-        mp_close(fd);
-        return r;
-    }
-    return fd;
+    r = mp_memory_size(fd, size);
+    if (!r && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+        r = -errno;
+    if (!r)
+        return fd;
+    mp_close(fd);
+    return r;
 }
 
 int mp_memory_discard(const struct memory *memory, size_t offset, size_t length)

@@ -17,7 +17,7 @@ enum { NAME_TRIES = 100 };
 int mp_memory_object(size_t size)
 {
     char name[48];
-    int fd = -1;
+    int fd = -1, r;
 
     for (int try = 0; fd < 0; try++) {
         snprintf(name, sizeof name, "/mproc-%ld-%lld", (long)getpid(), (long long)mp_now());
@@ -27,13 +27,13 @@ int mp_memory_object(size_t size)
     }
     shm_unlink(name);
     fd = mp_above_standard(fd);
-    if (fd >= 0 && ftruncate(fd, (off_t)size)) {
-        int r = -errno;
-
-        mp_close(fd);
-        return r;
-    }
-    return fd;
+    if (fd < 0)
+        return fd;
+    r = mp_memory_size(fd, size);
+    if (!r)
+        return fd;
+    mp_close(fd);
+    return r;
 }
 
 int mp_memory_discard(const struct memory *memory, size_t offset, size_t length)

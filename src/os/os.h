@@ -30,6 +30,7 @@ int64_t mp_now(void);                    /* nanoseconds of the monotonic clock. 
 int64_t mp_deadline(int64_t timeout_ms); /* as mp_now(); MP_FOREVER for a negative timeout */
 /* poll() until something is ready (its count) or the deadline has passed (0); EINTR is not seen. */
 int mp_poll(struct pollfd *fds, size_t count, int64_t deadline);
+void mp_pause(void); /* a millisecond, for who is to look again where poll() cannot tell when */
 
 /* ---- fd.c, fd_*.c: descriptors -----------------------------------------------------------------
  */
@@ -96,6 +97,7 @@ int mp_memory_commit(const struct memory *memory, size_t offset, size_t length);
 int mp_memory_discard(const struct memory *memory, size_t offset, size_t length);
 void mp_memory_close(struct memory *memory);
 int mp_memory_object(size_t size); /* an unnamed memory object's descriptor, for mp_memory_open() */
+int mp_memory_size(int fd, size_t size); /* ftruncate(), for mp_memory_object() */
 
 /* ---- fork.c: fork, and who must not inherit what -----------------------------------------------
  */

@@ -47,8 +47,9 @@ static int still_ours(pid_t pid, bool *ended)
 {
     siginfo_t info = {0};
 
-    if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT))
-        return -ESRCH;
+    while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT))
+        if (errno != EINTR)
+            return -ESRCH;
     *ended = info.si_pid == pid;
     return 0;
 }
@@ -67,8 +68,8 @@ int mp_watch_parent(int watch[2], pid_t pid)
         watch[0] = mp_close(watch[0]);
         fd = mp_pidfd_open(pid);
     }
-    if (fd < 0)
-        return fd;
+    if (fd < 0) /* -EBADF: there were pidfds a moment ago, and now there is a filter against them */
+        return fd == -EBADF ? -EAGAIN : fd;
     if (still_ours(pid, &ended)) { /* reaped in between, and the pidfd may be a stranger's */
         mp_close(fd);
         return -ESRCH;
