@@ -167,21 +167,21 @@ static void gather_one(struct bytes_call *call)
 {
     size_t index = call->gathered;
     mproc_future *future = call->futures[index % call->window];
-    mproc_failure failure = {.size = sizeof failure};
+    mproc_failure failure = {.size = sizeof failure, .index = index};
     const void *data;
     size_t length;
     int r = mproc_future_result(future, &data, &length);
 
     if (r == 0)
-        r = results_add(call->results, index, data, length);
+        failure.error = results_add(call->results, index, data, length);
     else
         mproc_future_failure(future, &failure);
     note_failure(call, index, &failure);
     mproc_future_free(future);
     call->gathered++;
-    /* Without a failure it is that there was no memory for the result. */
-    if (r && (!failure.error || (!call->options.statuses && !call->closing)))
-        close_window(call, r, false);
+    /* Without memory for a result the call is over; after a failure, if nobody asked for each. */
+    if (failure.error && (!r || (!call->options.statuses && !call->closing)))
+        close_window(call, failure.error, false);
 }
 
 /* Wait for the oldest of the window.  At the deadline all are told to stop, and have the same time
@@ -268,12 +268,13 @@ int mproc_pool_map_bytes(mproc_pool *pool, mproc_task_fn fn, void *ctx, const st
         call.window = WINDOW_MAX;
     call.results = results_create(count);
     call.futures = calloc(call.window, sizeof(mproc_future *));
-    if (call.results && call.futures) {
-        run_window(&call);
-        r = conclude(&call);
-    } else {
-        r = -ENOMEM;
+    if (!call.results || !call.futures) {
+        mproc_results_free(call.results);
+        free(call.futures);
+        return -ENOMEM;
     }
+    run_window(&call);
+    r = conclude(&call);
     free(call.futures);
     if (r < 0 && !call.options.statuses) {
         mproc_results_free(call.results);
