@@ -123,9 +123,11 @@ ssize_t mp_write(int fd, const void *from, size_t size)
     return n < 0 ? -errno : n;
 }
 
-void mp_ring(int fd)
+int mp_ring(int fd)
 {
-    mp_write(fd, "", 1);
+    ssize_t n = mp_write(fd, "", 1);
+
+    return n == -EAGAIN || n == -EPIPE || n >= 0 ? 0 : (int)n;
 }
 
 void mp_close_others(int *keep, size_t count)

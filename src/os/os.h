@@ -43,8 +43,8 @@ int mp_nonblocking(int fd); /* Child. */
 ssize_t mp_read(int fd, void *to, size_t size);          /* one read, EINTR repeated.  Child. */
 ssize_t mp_write(int fd, const void *from, size_t size); /* one write, EINTR repeated.  Child. */
 /* Write the one byte that means "look" into a non-blocking pipe.  A full one is not empty, so that
- * is as good, and a reader that is gone needs no bell.  Child. */
-void mp_ring(int fd);
+ * is as good, and a reader that is gone needs no bell.  An error: nobody is told.  Child. */
+int mp_ring(int fd);
 /* Close every descriptor from 3 up but those in keep[] (any order, -1 passed over; the array is
  * sorted in place).  Child. */
 void mp_close_others(int *keep, size_t count);

@@ -121,7 +121,9 @@ int mp_generation_post(struct generation *generation, const uint64_t *tickets, s
         count = 1;
         n = mp_write(pipe, tickets, sizeof *tickets);
     }
-    return n < 0 ? (int)n : (int)count;
+    if (n > 0 && n % (ssize_t)sizeof *tickets)
+        return -EIO; /* a ticket cut in two: no pipe does that */
+    return (int)(n < 0 ? n : n / (ssize_t)sizeof *tickets);
 }
 
 static void close_end(struct generation *generation, enum generation_fd end)
@@ -145,10 +147,8 @@ static void ring(struct generation *generation, enum generation_fd reads, enum g
 
     if (generation->fds[writes] < 0)
         return; /* it was told to end, or is torn already */
-    if (fd < 0 || mp_guard_fd(&generation->guard, reads) < 0)
+    if (fd < 0 || mp_guard_fd(&generation->guard, reads) < 0 || mp_ring(fd))
         tear(generation);
-    else
-        mp_ring(fd); /* full: it has not looked yet, and will */
 }
 
 void mp_generation_poke(struct generation *generation)

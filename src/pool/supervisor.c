@@ -126,11 +126,6 @@ static _Noreturn void child_worker(struct supervisor *sup, uint32_t number)
 
 /* ---- starting workers ------------------------------------------------------------------------ */
 
-static void ring(const struct supervisor *sup)
-{
-    mp_ring(sup->fds[BELL_WRITE]);
-}
-
 static bool any_worker_up(const struct supervisor *sup)
 {
     for (uint32_t i = 0; i < sup->region->workers; i++)
@@ -141,19 +136,19 @@ static bool any_worker_up(const struct supervisor *sup)
 }
 
 /* A worker and what its task started; by its own number, too, should the task have left the group.
- */
-static void kill_worker(pid_t pid)
+ * False: it cannot be killed. */
+static bool kill_worker(pid_t pid)
 {
     mp_kill(pid, true, SIGKILL);
-    mp_kill(pid, false, SIGKILL);
+    return mp_kill(pid, false, SIGKILL) == 0;
 }
 
 static _Noreturn void kill_all(struct supervisor *sup)
 {
     CRASH_POINT("about to kill all");
     for (uint32_t i = 0; i < sup->region->workers; i++)
-        if (sup->seats[i].pid > 0)
-            kill_worker(sup->seats[i].pid);
+        if (sup->seats[i].pid > 0 && !kill_worker(sup->seats[i].pid))
+            sup->seats[i].pid = 0; /* its bond ends it, when this process is gone */
     CRASH_POINT("all killed, not reaped");
     for (uint32_t i = 0; i < sup->region->workers; i++)
         if (sup->seats[i].pid > 0)
@@ -175,7 +170,7 @@ static _Noreturn void give_up(struct supervisor *sup, enum broken_reason reason,
 /* Tell the host of a death, after what it left was mended: the counts, and then the bell, whatever
  * host_waits says, because nobody else tells.  Sequentially consistent: the host says that it waits
  * and then looks at the counts. */
-static void announce_death(const struct supervisor *sup, bool ticket_may_be_lost)
+static void announce_death(struct supervisor *sup, bool ticket_may_be_lost)
 {
     struct pool_shm *pool = mp_region_pool(sup->region);
 
@@ -185,7 +180,8 @@ static void announce_death(const struct supervisor *sup, bool ticket_may_be_lost
     CRASH_POINT("lost counted");
     atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
     CRASH_POINT("death counted, not rung");
-    ring(sup);
+    if (mp_ring(sup->fds[BELL_WRITE]))
+        kill_all(sup); /* the end of the bell tells, too */
     CRASH_POINT("death announced");
 }
 
@@ -374,6 +370,14 @@ static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int 
     announce_death(sup, left || !atomic_load_explicit(&record->ticket, memory_order_acquire));
 }
 
+static bool any_worker(const struct supervisor *sup)
+{
+    for (uint32_t i = 0; i < sup->region->workers; i++)
+        if (sup->seats[i].pid > 0)
+            return true;
+    return false;
+}
+
 static void reap(struct supervisor *sup)
 {
     for (;;) {
@@ -381,14 +385,24 @@ static void reap(struct supervisor *sup)
         int status;
 
         info.si_pid = 0;
-        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid == 0)
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT)) {
+            if (errno == EINTR)
+                continue;
+            if (any_worker(sup)) /* who cannot see them die is no supervisor */
+                kill_all(sup);
+            return;
+        }
+        if (info.si_pid == 0)
             return;
         CRASH_POINT("death seen");
         /* Its process group, while its number cannot be anybody else's: what the task started. */
         mp_kill(info.si_pid, true, SIGKILL);
         CRASH_POINT("group killed, not reaped");
-        if (waitpid(info.si_pid, &status, 0) != info.si_pid)
-            continue;
+        if (waitpid(info.si_pid, &status, 0) != info.si_pid) {
+            if (errno == EINTR)
+                continue;
+            kill_all(sup);
+        }
         CRASH_POINT("reaped, not buried");
         for (uint32_t i = 0; i < sup->region->workers; i++)
             if (sup->seats[i].pid == info.si_pid)
@@ -415,13 +429,19 @@ static bool holds_chunk(const struct supervisor *sup, uint32_t number, enum chun
     return false;
 }
 
+static void must_kill(struct supervisor *sup, uint32_t number)
+{
+    if (!kill_worker(sup->seats[number].pid))
+        kill_all(sup); /* who cannot enforce a limit is no supervisor */
+}
+
 /* Those whose chunk the host has made STOPPING. */
-static void kill_stopping(const struct supervisor *sup)
+static void kill_stopping(struct supervisor *sup)
 {
     for (uint32_t i = 0; i < sup->region->workers; i++)
         if (sup->seats[i].pid > 0 && holds_chunk(sup, i, CHUNK_STOPPING)) {
             CRASH_POINT("to be stopped, not killed");
-            kill_worker(sup->seats[i].pid);
+            must_kill(sup, i);
         }
 }
 
@@ -438,13 +458,13 @@ static bool is_stopped(pid_t pid)
  * chunk that it is about to claim, or the news of one that has ended; no deadline tells.  Its death
  * harms no task and has all of that mended.  (Who lets it go on in this very moment may see a task
  * that it has just begun reported as crashed by SIGKILL.) */
-static void kill_stopped(const struct supervisor *sup)
+static void kill_stopped(struct supervisor *sup)
 {
     for (uint32_t i = 0; i < sup->region->workers; i++)
         if (sup->seats[i].pid > 0 && is_stopped(sup->seats[i].pid) &&
             !holds_chunk(sup, i, CHUNK_RUNNING)) {
             CRASH_POINT("found stopped, not killed");
-            kill_worker(sup->seats[i].pid);
+            must_kill(sup, i);
         }
 }
 
@@ -496,7 +516,7 @@ static int64_t expire(struct supervisor *sup, uint32_t number)
     CRASH_POINT("limit enforced, not noted");
     seat->expired = true;
     CRASH_POINT("expired, not killed");
-    kill_worker(seat->pid);
+    must_kill(sup, number);
     CRASH_POINT("expired and killed");
     return MP_FOREVER;
 }
@@ -537,7 +557,8 @@ static void on_child(int signal)
     int saved = errno;
 
     (void)signal;
-    mp_ring(reaper_pipe);
+    if (mp_ring(reaper_pipe))
+        _exit(EXIT_CANNOT_START); /* a death that nobody hears of; the bonds end the workers */
     errno = saved;
 }
 
@@ -568,21 +589,24 @@ static void set_up(struct supervisor *sup)
     drop_inheritance(sup);
     sup->self = getpid();
     r = mp_pipe(sup->reaper);
-    if (r)
-        give_up(sup, BROKEN_FORK, r);
-    mp_nonblocking(sup->reaper[0]);
-    mp_nonblocking(sup->reaper[1]);
-    mp_nonblocking(sup->fds[CONTROL_READ]);
+    if (!r)
+        r = mp_nonblocking(sup->reaper[0]);
+    if (!r)
+        r = mp_nonblocking(sup->reaper[1]);
+    if (!r)
+        r = mp_nonblocking(sup->fds[CONTROL_READ]);
     reaper_pipe = sup->reaper[1];
     sigemptyset(&action.sa_mask);
-    sigaction(SIGCHLD, &action, NULL);
     signal(SIGPIPE, SIG_IGN); /* ringing for a host that is gone */
     sigfillset(&all_but_child);
     sigdelset(&all_but_child, SIGCHLD);
-    sigprocmask(SIG_SETMASK, &all_but_child, NULL);
+    if (!r && (sigaction(SIGCHLD, &action, NULL) || sigprocmask(SIG_SETMASK, &all_but_child, NULL)))
+        r = -errno;
+    if (r)
+        give_up(sup, BROKEN_FORK, r);
 }
 
-/* Read a pipe empty.  False: end of file. */
+/* Read a pipe empty.  False: end of file, or there is no reading it. */
 static bool drain(int fd)
 {
     char bytes[256];
@@ -591,7 +615,7 @@ static bool drain(int fd)
     do
         n = mp_read(fd, bytes, sizeof bytes);
     while (n > 0);
-    return n != 0;
+    return n == -EAGAIN;
 }
 
 static bool all_have_left(const struct supervisor *sup)
@@ -625,7 +649,10 @@ _Noreturn void mp_supervisor_run(struct supervisor *sup)
                                   {.fd = sup->reaper[0], .events = POLLIN}};
         int64_t due;
 
-        mp_poll(polled, 2, next);
+        if (mp_poll(polled, 2, next) < 0) { /* no memory, perhaps: look at everything instead */
+            mp_pause();
+            polled[0].revents = polled[1].revents = POLLIN;
+        }
         if (polled[1].revents) {
             drain(sup->reaper[0]); /* first, so that a death after the reaping writes again */
             reap(sup);

@@ -186,13 +186,11 @@ static struct pool_shm *pool_of(const struct worker *worker)
     return mp_region_pool(worker->region);
 }
 
-/* A task may have closed the bell, and opened a file of its own at that number.  The worker then
- * ends, and the supervisor rings for its death. */
+/* A task may have closed the bell, and opened a file of its own at that number; or it cannot be
+ * rung.  The worker then ends, and a death is always told. */
 static void ring(struct worker *worker)
 {
-    if (mp_is_marked(worker->bell, &worker->bell_mark))
-        mp_ring(worker->bell);
-    else
+    if (!mp_is_marked(worker->bell, &worker->bell_mark) || mp_ring(worker->bell))
         worker->unheard = true;
 }
 
@@ -353,6 +351,9 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
         atomic_store_explicit(&self->left, 1, memory_order_release);
         *end = WORKER_LEFT;
     }
+    /* Half a ticket leaves the others in the pipe out of step, and so they mean nothing; until it is
+     * empty but for the other half, which makes an end of who reads it, too, and of that.  Each
+     * death makes the host post again. */
     if (got != (ssize_t)sizeof *ticket)
         return false;
     /* A death before this loses the ticket: the supervisor finds none in the record, and says so.
@@ -374,12 +375,18 @@ enum worker_end mp_worker_run(struct worker *worker)
      */
     uint64_t ticket = atomic_load_explicit(&self->ticket, memory_order_relaxed);
     enum worker_end end;
+    bool served = false;
 
     worker->tickets_mark = mp_mark(worker->tickets);
     worker->bell_mark = mp_mark(worker->bell);
     for (;;) {
-        if (!ticket && !take_ticket(worker, self, &ticket, &end))
+        if (!ticket && !take_ticket(worker, self, &ticket, &end)) {
+            /* As good as not started: the next may be no better off, and should not come at once. */
+            if (end == WORKER_CUT_OFF && !served)
+                atomic_store_explicit(&self->up, 0, memory_order_release);
             return end;
+        }
+        served = true;
         switch (serve(worker, (uint32_t)ticket)) {
         case SERVICE_DOOMED:
             return WORKER_DOOMED;
