@@ -470,6 +470,17 @@ static int error_of(const struct job *job, struct chunk_view view)
     }
 }
 
+/* The outcomes of many chunks have no pages until one is written, and where the machine has none to
+ * give, nobody wrote it; to read it then would be a SIGBUS. */
+static bool outcome_is_there(const struct job *job, uint64_t chunk)
+{
+    const char *outcome = (const char *)&job->outcomes[chunk];
+    const struct memory *memory = &job->pool->region.memory;
+
+    return job->chunks == 1 || mp_memory_commit(memory, (size_t)(outcome - memory->base),
+                                                sizeof job->outcomes[chunk]) == 0;
+}
+
 /* What the worker or the supervisor left beside the word. */
 static void copy_outcome(const struct job *job, uint64_t chunk, mproc_failure *failure)
 {
@@ -478,6 +489,10 @@ static void copy_outcome(const struct job *job, uint64_t chunk, mproc_failure *f
     /* Volatile: read once, whatever a compiler makes of the check and the use. */
     uint64_t item = *(volatile uint64_t *)&job->outcomes[chunk].item;
 
+    if (!outcome_is_there(job, chunk)) {
+        snprintf(failure->text, sizeof failure->text, "no memory to say more");
+        return;
+    }
     memcpy(&outcome, &job->outcomes[chunk], sizeof outcome);
     failure->code = outcome.code;
     failure->signal = outcome.signal;

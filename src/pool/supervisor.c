@@ -9,6 +9,7 @@
 #include "supervisor.h"
 
 #include <errno.h>
+#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -278,9 +279,8 @@ struct corpse {
     int status; /* of waitpid */
 };
 
-static void write_outcome(void *arg)
+static void fill_outcome(const struct corpse *dead)
 {
-    const struct corpse *dead = arg;
     struct outcome_shm *outcome = mp_region_outcome(dead->sup->region, dead->job, dead->chunk);
 
     if (!outcome)
@@ -316,6 +316,27 @@ static chunk_word *words_of(const struct supervisor *sup, const struct job_shm *
             *chunks = i;
     }
     return words;
+}
+
+static sigjmp_buf no_page;
+
+static void on_no_page(int signal)
+{
+    (void)signal;
+    siglongjmp(no_page, 1);
+}
+
+/* In memory that nobody has touched; a machine that has no more says so by SIGBUS, and then it stays
+ * unwritten. */
+static void write_outcome(void *arg)
+{
+    const struct sigaction action = {.sa_handler = on_no_page, .sa_flags = (int)SA_RESETHAND};
+
+    if (sigsetjmp(no_page, 1))
+        return;
+    sigaction(SIGBUS, &action, NULL);
+    fill_outcome(arg);
+    signal(SIGBUS, SIG_DFL);
 }
 
 /* End the chunk of this job that the dead worker held.  False: it held none. */
@@ -600,6 +621,7 @@ static void set_up(struct supervisor *sup)
     signal(SIGPIPE, SIG_IGN); /* ringing for a host that is gone */
     sigfillset(&all_but_child);
     sigdelset(&all_but_child, SIGCHLD);
+    sigdelset(&all_but_child, SIGBUS); /* see write_outcome() */
     if (!r && (sigaction(SIGCHLD, &action, NULL) || sigprocmask(SIG_SETMASK, &all_but_child, NULL)))
         r = -errno;
     if (r)
