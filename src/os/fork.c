@@ -59,7 +59,9 @@ static void after_fork_in_child(void)
 
 static void register_handlers(void)
 {
-    once_error = -pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    /* For want of memory, and nothing else; musl says so by -1. */
+    if (pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child))
+        once_error = -ENOMEM;
 }
 
 /* ---- guards ---------------------------------------------------------------------------------- */
