@@ -159,17 +159,23 @@ static void a_full_pipe_can_be_rung(void **state)
     assert_int_equal(mp_pipe(ends), 0);
     assert_int_equal(mp_nonblocking(ends[1]), 0);
     assert_int_equal(mp_nonblocking(ends[0]), 0);
-    mp_ring(ends[1]);
+    assert_int_equal(mp_ring(ends[1]), 0);
     assert_int_equal(mp_read(ends[0], bytes, sizeof bytes), 1);
     while ((n = mp_write(ends[1], bytes, sizeof bytes)) > 0)
         written += n;
     assert_int_equal(n, -EAGAIN);
-    mp_ring(ends[1]);
+    assert_int_equal(mp_ring(ends[1]), 0);
     while ((n = mp_read(ends[0], bytes, sizeof bytes)) > 0)
         written -= n;
     assert_int_equal(written, 0);
     mp_close(ends[0]);
     mp_close(ends[1]);
+}
+
+static void a_bell_that_is_gone_says_so(void **state)
+{
+    (void)state;
+    assert_int_equal(mp_ring(-1), -EBADF);
 }
 
 static volatile sig_atomic_t interruptions;
@@ -348,6 +354,7 @@ static const struct CMUnitTest tests[] = {
     TEST(close_accepts_none),
     TEST(errors_are_returned),
     TEST(a_full_pipe_can_be_rung),
+    TEST(a_bell_that_is_gone_says_so),
     TEST(a_signal_does_not_end_a_read),
     TEST(all_but_the_kept_and_the_standard_streams_are_closed),
     TEST(a_range_includes_both_its_ends),

@@ -502,8 +502,10 @@ static void a_worker_without_its_pipe_ends_but_has_not_left(void **state)
     open_bench();
     worker = worker_at_bench(0);
     worker.tickets = -1;
+    atomic_store(&record(0)->up, 1);
     assert_int_equal(mp_worker_run(&worker), WORKER_CUT_OFF);
     assert_int_equal(atomic_load(&record(0)->left), 0);
+    assert_int_equal(atomic_load(&record(0)->up), 0); /* it has not served: a start that failed */
     close_bench();
 }
 

@@ -36,8 +36,14 @@ struct fault {
 };
 
 /*
- * Not here: EAGAIN of a pipe, which says that it is full (or empty), and for which the library
- * waits; and the failure of close and munmap, after which nothing can be done.
+ * What no library can make good is not asked for:
+ * - EAGAIN of a pipe, which says that it is full or empty; for an end of that the library waits.
+ * - close and munmap, after whose failure there is nothing more to be done.
+ * - A signal mask that cannot be put back after a fork stays as it is (strike.c lets that be).
+ * - ECHILD in the host: who is told that there is no such child leaves it as a zombie.  The run
+ *   reaps it itself, and it must be one that ends.
+ * - EINVAL of waitid() is for the kinds of process id that a kernel does not know, not for all.
+ * - Of a single byte there is no half.
  */
 static const struct fault faults[] = {
     {CALL_fork, EAGAIN, TWICE},
