@@ -200,8 +200,10 @@ static void climb(struct trial *trial, uint64_t first, uint64_t (*next)(uint64_t
 
     may_break = trial->may_break;
     for (trial->value = first;; trial->value = next(trial->value)) {
+        char *census = test_census();
         int status = test_run_child(live, trial);
 
+        assert_true(test_census_holds(census)); /* of a host that was killed, too */
         if (WIFEXITED(status) && WEXITSTATUS(status) == CANNOT)
             skip();
         if (status == 0)
