@@ -1,0 +1,314 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Breaks the library on purpose, one line at a time, and asks whether the tests notice.
+
+    mutate.py [--sample N] [--seed S] [--jobs J] [--only PATTERN] [--check] [CMAKE-ARGUMENT...]
+
+The mutants stand in `mutants` beside this file.  Each is put into a copy of the tree, which is built,
+and the test programs run until one fails: first that of the file, then the other unit tests, then
+the programs of faults in their short forms.  A mutant that hangs is killed by the time limit.  A
+test that fails counts only if it passes with the code as it is.
+
+--sample N takes N mutants at random (the seed is printed), --check only looks whether each mutant
+can still be put in its place.  Exit status 0: at least 90 % were killed, and each survivor has its
+answer in the list.
+"""
+import argparse
+import json
+import os
+import queue
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+LIST = os.path.join(HERE, "mutants")
+LEAST_PERCENT = 90
+TEST_LIMIT = "30"  # seconds for each test
+PROGRAM_LIMIT = 240  # seconds for all of a program
+QUICK = ["worker", "submit", "future", "pool", "generation", "map"]  # what is broken, these often see
+
+
+# ---- the list ------------------------------------------------------------------------------------
+
+
+class Mutant:
+    def __init__(self, line, path, what):
+        self.line, self.path, self.what = line, path, what
+        self.old, self.new, self.kind, self.answer = [], [], None, ""
+
+    def pattern(self):
+        """The old text; where it has white space, the source may have any."""
+        words = " ".join(self.old).split()
+        return re.compile(r"\s+".join(re.escape(word) for word in words))
+
+    def apply(self, source):
+        found = self.pattern().findall(source)
+        if len(found) != 1:
+            raise SystemExit(f"mutants:{self.line}: found {len(found)} times in {self.path}: "
+                             + " ".join(self.old))
+        return self.pattern().sub(lambda _: "\n".join(self.new), source)
+
+
+def read_list():
+    mutants = []
+    for number, line in enumerate(open(LIST, encoding="utf-8"), 1):
+        line = line.rstrip("\n")
+        mark, text = line[:2], line[2:]
+        if not line or line.startswith("#"):
+            continue
+        if mark == "@ ":
+            path, what = text.split(": ", 1)
+            mutants.append(Mutant(number, path, what))
+        elif mark == "- ":
+            mutants[-1].old.append(text)
+        elif mark == "+ " or line == "+":
+            mutants[-1].new.append(text)
+        elif mark in ("= ", "~ "):
+            mutants[-1].kind = "equivalent" if mark == "= " else "survivor"
+            mutants[-1].answer = text
+        elif mark == "  " and mutants[-1].kind:
+            mutants[-1].answer += " " + text.strip()
+        else:
+            raise SystemExit(f"mutants:{number}: not understood: {line}")
+    return mutants
+
+
+def check_list(mutants):
+    lost = []
+    for mutant in mutants:
+        try:
+            with open(os.path.join(ROOT, mutant.path), encoding="utf-8") as file:
+                mutant.apply(file.read())
+        except SystemExit as failure:
+            lost.append(str(failure))
+    if lost:
+        raise SystemExit("\n".join(lost))
+
+
+# ---- running a program -----------------------------------------------------------------------------
+
+
+def end_session(session):
+    """Whatever a mutant has left running.  It leads groups of its own, but stays in the session."""
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and os.getsid(int(entry)) == session:
+                os.kill(int(entry), signal.SIGKILL)
+        except OSError:
+            pass  # it has ended meanwhile
+
+
+def run_program(command, environment):
+    """None if it succeeded, else what failed."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                                   env=environment, start_new_session=True)
+        try:
+            status = process.wait(PROGRAM_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = process.wait()
+        end_session(process.pid)
+        output.seek(0)
+        text = output.read().decode(errors="replace")
+    if status == 0:
+        return None
+    ended = set(re.findall(r"^\[ +(?:OK|SKIPPED) +\] (\w+)", text, re.M))
+    begun = re.findall(r"^\[ RUN      \] (\w+)", text, re.M)
+    name = next((test for test in begun if test not in ended), "")
+    if status == -signal.SIGALRM:
+        return f"{name} (time limit)"
+    return name if status > 0 else f"{name} (signal {-status})"
+
+
+class Tree:
+    """A copy of the tree with a build of its own."""
+
+    def __init__(self, place, cmake_arguments):
+        self.source = os.path.join(place, "tree")
+        self.build = os.path.join(place, "build")
+        os.mkdir(place)
+        shutil.copytree(ROOT, self.source, ignore=shutil.ignore_patterns("build*", ".git"))
+        self.command("cmake", "-S", self.source, "-B", self.build, "-DCMAKE_C_FLAGS=-g0",
+                     "-DMPROC_BUILD_EXAMPLES=OFF", "-DMPROC_INSTALL=OFF", *cmake_arguments)
+        self.make("all")
+
+    def command(self, *words):
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(words)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+        return done.stdout
+
+    def make(self, target):
+        self.command("cmake", "--build", self.build, "--parallel", "2", "--target", target)
+
+    def tests(self):
+        """(name, target, command, environment) of each C program among the tests, faults last."""
+        shown = self.command("ctest", "--test-dir", self.build, "--show-only=json-v1")
+        tests = []
+        for test in json.loads(shown)["tests"]:
+            properties = {p["name"]: p["value"] for p in test["properties"]}
+            target = os.path.basename(test["command"][-1])
+            if target != test["name"] + "_test" and "fault" not in properties.get("LABELS", []):
+                continue  # a script
+            environment = dict(os.environ, MPROC_TEST_LIMIT=TEST_LIMIT)
+            environment.pop("MPROC_TEST_FILTER", None)
+            environment.update(pair.split("=", 1) for pair in properties.get("ENVIRONMENT", []))
+            tests.append((test["name"], target, test["command"], environment,
+                          "fault" in properties.get("LABELS", [])))
+        rank = {name: i for i, name in enumerate(QUICK)}
+        tests.sort(key=lambda t: (t[4], rank.get(t[0], len(QUICK))))
+        return tests
+
+
+# ---- mutants -------------------------------------------------------------------------------------
+
+
+class Run:
+    def __init__(self, work, mutants, jobs, cmake_arguments):
+        self.mutants = queue.Queue()
+        for mutant in mutants:
+            self.mutants.put(mutant)
+        self.total = len(mutants)
+        self.lock = threading.Lock()
+        self.passes_unchanged = {}
+        self.results = []
+        self.failure = None
+        self.trees = [Tree(os.path.join(work, f"lane{i}"), cmake_arguments) for i in range(jobs)]
+        self.unchanged = os.path.join(work, "unchanged")
+        os.mkdir(self.unchanged)
+        for test in self.trees[0].tests():
+            shutil.copy2(test[2][-1], self.unchanged)
+
+    def confirm(self, test):
+        """The same program of the code as it is must pass."""
+        name, target, command, environment, _ = test
+        with self.lock:
+            if name not in self.passes_unchanged:
+                again = command[:-1] + [os.path.join(self.unchanged, target)]
+                self.passes_unchanged[name] = run_program(again, environment)
+            if self.passes_unchanged[name] is not None:
+                raise SystemExit(f"{name} fails without a mutation: {self.passes_unchanged[name]}")
+
+    def try_tests(self, tree, tests):
+        for test in tests:
+            failed = run_program(test[2], test[3])
+            if failed is not None:
+                self.confirm(test)
+                return f"{test[0]}: {failed}"
+        return None
+
+    def try_mutant(self, tree, mutant):
+        path = os.path.join(tree.source, mutant.path)
+        own = re.sub(r"(_linux|_posix)?\.[ch]$", "", os.path.basename(mutant.path))
+        tests = tree.tests()
+        first = [test for test in tests if test[0] == own]
+        with open(path, encoding="utf-8") as file:
+            original = file.read()
+        try:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(mutant.apply(original))
+            if first:
+                tree.make(first[0][1])
+            killer = self.try_tests(tree, first)
+            if killer is None:
+                tree.make("all")
+                killer = self.try_tests(tree, [test for test in tests if test not in first])
+        finally:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(original)
+        return killer
+
+    def lane(self, tree):
+        while self.failure is None:
+            try:
+                mutant = self.mutants.get_nowait()
+            except queue.Empty:
+                return
+            begin = time.monotonic()
+            try:
+                killer = self.try_mutant(tree, mutant)
+            except SystemExit as failure:
+                self.failure = f"mutants:{mutant.line}: {failure}"
+                return
+            with self.lock:
+                self.results.append((mutant, killer))
+                print(f"{len(self.results):3}/{self.total} {'killed' if killer else 'SURVIVED':8} "
+                      f"{time.monotonic() - begin:5.0f} s  {mutant.path}: {mutant.what}"
+                      f"  [{killer or '-'}]", flush=True)
+
+    def run(self):
+        threads = [threading.Thread(target=self.lane, args=(tree,)) for tree in self.trees]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return self.results
+
+
+def report(results, equivalent, failure):
+    killed = [mutant for mutant, killer in results if killer]
+    survivors = [mutant for mutant, killer in results if not killer]
+    files = sorted({mutant.path for mutant, _ in results})
+    print(f"\n{'file':32} {'mutants':>8} {'killed':>8}")
+    for path in files:
+        print(f"{path:32} {sum(m.path == path for m, _ in results):8} "
+              f"{sum(m.path == path for m in killed):8}")
+    print("\nSurvivors:" if survivors else "\nNo survivors.")
+    for mutant in survivors:
+        print(f"  {mutant.path}: {mutant.what}\n      {mutant.answer or 'NOT ANSWERED'}")
+    for mutant in killed:
+        if mutant.kind == "survivor":
+            print(f"  (killed this time, {mutant.path}: {mutant.what})")
+    percent = 100 * len(killed) / len(results) if results else 0
+    print(f"\n{len(killed)} of {len(results)} mutants killed, {percent:.1f} %; "
+          f"{len(equivalent)} more are equivalent")
+    if failure:
+        print(f"Not all were run.  {failure}")
+        return False
+    unanswered = [mutant for mutant in survivors if not mutant.answer]
+    return not unanswered and percent >= LEAST_PERCENT
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sample", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=int(os.environ.get("MPROC_TEST_SEED", "0"), 0))
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", default="", help="a regular expression for path and text")
+    parser.add_argument("--check", action="store_true")
+    arguments, cmake_arguments = parser.parse_known_args()
+    mutants = read_list()
+    check_list(mutants)
+    equivalent = [mutant for mutant in mutants if mutant.kind == "equivalent"]
+    chosen = [mutant for mutant in mutants
+              if mutant.kind != "equivalent"
+              and re.search(arguments.only, f"{mutant.path}: {mutant.what}")]
+    if arguments.check:
+        print(f"{len(chosen)} mutants, and {len(equivalent)} equivalent ones, fit the source")
+        return 0
+    if arguments.sample:
+        seed = arguments.seed or random.SystemRandom().randrange(1, 2**32)
+        print(f"MPROC_TEST_SEED={seed}", flush=True)
+        # Those that are known to survive tell nothing new, and a sample is too small for a quota.
+        chosen = [mutant for mutant in chosen if not mutant.kind]
+        chosen = random.Random(seed).sample(chosen, min(arguments.sample, len(chosen)))
+    work = tempfile.mkdtemp(prefix="mproc-mutate-")
+    try:
+        run = Run(work, chosen, max(1, arguments.jobs), cmake_arguments)
+        results = run.run()
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return 0 if report(results, equivalent, run.failure) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
