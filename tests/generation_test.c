@@ -354,6 +354,90 @@ static void pokes_of_a_supervisor_that_does_not_look_do_not_block(void **state)
     finish_with(0);
 }
 
+static void a_bell_that_is_no_pipe_any_more_is_told(void **state)
+{
+    int directory = open("/", O_RDONLY | O_CLOEXEC);
+    int bell;
+
+    (void)state;
+    assert_true(directory >= 0);
+    start(tell_pid);
+    bell = dup(generation.fds[BELL_READ]);
+    assert_int_equal(dup2(directory, generation.fds[BELL_READ]), generation.fds[BELL_READ]);
+    assert_int_equal(mp_generation_sleep(&generation, in_ms(5 * SECOND_MS), true), AWAKE_FAILED);
+    assert_int_equal(dup2(bell, generation.fds[BELL_READ]), generation.fds[BELL_READ]);
+    close(bell);
+    close(directory);
+    mp_generation_shut(&generation);
+    assert_int_equal(until_gone(in_ms(5 * SECOND_MS)), 0);
+    finish_with(0);
+}
+
+/* As a task's own child would: somebody holds on to the bell when supervisor and workers are gone. */
+static void what_was_rung_is_told_before_the_supervisors_end(void **state)
+{
+    char path[64];
+    int held;
+
+    (void)state;
+    start(tell_pid);
+    until_started(WORKERS);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", generation.fds[BELL_READ]);
+    held = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (held >= 0) {
+        assert_int_equal(mp_kill(generation.supervisor, false, SIGKILL), 0);
+        assert_workers_gone();
+        assert_true(test_process_gone(generation.supervisor, 5 * SECOND_MS * test_slowness()));
+        mp_ring(held);
+        assert_int_equal(mp_generation_sleep(&generation, MP_FOREVER, true), AWAKE_RUNG);
+        assert_int_equal(mp_generation_sleep(&generation, MP_FOREVER, true), AWAKE_UNSUPERVISED);
+        close(held);
+    } else {
+        mp_generation_kill(&generation);
+    }
+    assert_int_equal(until_gone(in_ms(5 * SECOND_MS)), 0);
+    finish_with(held >= 0 ? SIGKILL : 0);
+}
+
+static void nudges_of_a_sleeper_that_does_not_look_do_not_block(void **state)
+{
+    (void)state;
+    start(tell_pid);
+    for (int i = 0; i < 70000; i++) /* more than its pipe holds */
+        mp_generation_nudge(&generation);
+    mp_generation_shut(&generation);
+    assert_int_equal(until_gone(in_ms(5 * SECOND_MS)), 0);
+    finish_with(0);
+}
+
+/* With a backlog each ticket taken is told, and here nobody reads what is told. */
+static void rings_of_a_host_that_does_not_look_do_not_block(void **state)
+{
+    enum { MORE_THAN_THE_BELL_HOLDS = 70000 };
+    uint64_t ticket = mp_job_id(0, 7);
+    struct pollfd bell;
+
+    (void)state;
+    start(tell_pid);
+    until_started(WORKERS);
+    atomic_store(&mp_region_pool(&region)->host_waits, HOST_HAS_BACKLOG);
+    for (int posted = 0; posted < MORE_THAN_THE_BELL_HOLDS;) {
+        struct pollfd room = {.fd = generation.fds[TICKET_WRITE], .events = POLLOUT};
+        int r = mp_generation_post(&generation, &ticket, 1);
+
+        if (r > 0)
+            posted++;
+        else
+            assert_int_equal(poll(&room, 1, 5 * SECOND_MS * test_slowness()), 1);
+    }
+    mp_generation_shut(&generation);
+    assert_workers_gone();
+    bell = (struct pollfd){.fd = generation.fds[BELL_READ], .events = POLLIN};
+    assert_int_equal(poll(&bell, 1, 0), 1);
+    assert_int_equal(until_gone(in_ms(5 * SECOND_MS)), 0);
+    finish_with(0);
+}
+
 static void without_a_ring_the_sleep_ends_at_its_deadline(void **state)
 {
     int64_t deadline;
@@ -416,7 +500,8 @@ static void workers_that_all_refuse_end_the_generation_which_says_why(void **sta
 /* Fill the ticket pipe with tickets of a job that is not there. */
 static size_t post_until_full(size_t at_once)
 {
-    uint64_t tickets[PIPE_BUF / sizeof(uint64_t) + 1];
+    enum { AT_MOST = PIPE_BUF / sizeof(uint64_t) }; /* so much is written whole */
+    uint64_t tickets[AT_MOST + 1];
     size_t count = 0;
     int r;
 
@@ -426,7 +511,7 @@ static size_t post_until_full(size_t at_once)
         r = mp_generation_post(&generation, tickets, at_once);
         if (r < 0)
             break;
-        assert_in_range(r, 1, at_once);
+        assert_in_range(r, 1, at_once < AT_MOST ? at_once : AT_MOST);
         count += (size_t)r;
     }
     assert_int_equal(r, -EAGAIN);
@@ -622,6 +707,10 @@ static const struct CMUnitTest tests[] = {
     TEST(nothing_outlives_its_host),
     TEST(a_nudge_wakes_the_sleeper),
     TEST(pokes_of_a_supervisor_that_does_not_look_do_not_block),
+    TEST(a_bell_that_is_no_pipe_any_more_is_told),
+    TEST(what_was_rung_is_told_before_the_supervisors_end),
+    TEST(nudges_of_a_sleeper_that_does_not_look_do_not_block),
+    TEST(rings_of_a_host_that_does_not_look_do_not_block),
     TEST(without_a_ring_the_sleep_ends_at_its_deadline),
     TEST(a_worker_that_dies_is_replaced_and_told),
     TEST(workers_that_all_refuse_end_the_generation_which_says_why),

@@ -160,6 +160,40 @@ static bool is_word(const struct region *region, uint64_t offset)
            offset % sizeof(chunk_word) == 0;
 }
 
+static void a_reset_leaves_nothing_of_an_earlier_generation(void **state)
+{
+    struct region region = open_region(3, MIB);
+    struct pool_shm *pool = mp_region_pool(&region);
+
+    (void)state;
+    atomic_store(&pool->host_waits, HOST_HAS_BACKLOG);
+    atomic_store(&pool->least_limit_ns, 5);
+    atomic_store(&pool->deaths, 6);
+    atomic_store(&pool->lost, 7);
+    atomic_store(&pool->broken_reason, BROKEN_INIT);
+    pool->init_text[0] = 'x';
+    for (uint32_t i = 0; i < 3; i++) {
+        atomic_store(&mp_region_worker(&region, i)->ticket, 8);
+        atomic_store(&mp_region_worker(&region, i)->deadline, 9);
+    }
+    for (uint32_t i = 0; i < MP_SLOTS / 64; i++)
+        atomic_store(&mp_region_ready(&region)[i], UINT64_MAX);
+    mp_region_reset(&region);
+    assert_int_equal(atomic_load(&pool->host_waits), HOST_AWAKE);
+    assert_int_equal(atomic_load(&pool->least_limit_ns), 0);
+    assert_int_equal(atomic_load(&pool->deaths), 0);
+    assert_int_equal(atomic_load(&pool->lost), 0);
+    assert_int_equal(atomic_load(&pool->broken_reason), BROKEN_NOT);
+    assert_int_equal(pool->init_text[0], '\0');
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(atomic_load(&mp_region_worker(&region, i)->ticket), 0);
+        assert_int_equal(atomic_load(&mp_region_worker(&region, i)->deadline), 0);
+    }
+    for (uint32_t i = 0; i < MP_SLOTS / 64; i++)
+        assert_int_equal(atomic_load(&mp_region_ready(&region)[i]), 0);
+    mp_region_close(&region);
+}
+
 static void check_word(const struct region *region, uint64_t offset)
 {
     chunk_word *word = mp_region_word(region, offset);
@@ -497,6 +531,7 @@ static const struct CMUnitTest tests[] = {
     TEST(words_of_different_writers_lie_on_different_lines),
     TEST(writing_one_record_changes_no_other),
     TEST(fresh_memory_reads_as_zero),
+    TEST(a_reset_leaves_nothing_of_an_earlier_generation),
     TEST(no_offset_beside_the_words_is_taken_for_one),
     TEST(each_word_there_is_is_found),
     TEST(no_run_of_words_goes_beyond_their_memory),

@@ -633,12 +633,18 @@ static void scribble_chunk_items(struct job_shm *job)
     job->chunk_items = UINT64_MAX;
 }
 
+static void scribble_count_by_a_chunk(struct job_shm *job)
+{
+    job->count = 5; /* chunk 1 would begin just there */
+}
+
 static void a_nonsensical_descriptor_fails_the_chunk(void **state)
 {
     (void)state;
     fail_with(scribble_kind);
     fail_with(scribble_count);
     fail_with(scribble_chunk_items);
+    fail_with(scribble_count_by_a_chunk);
 }
 
 static void an_outcome_that_would_lie_elsewhere_is_not_written(void **state)
@@ -720,13 +726,13 @@ static void a_full_bell_does_not_hold_a_worker_up(void **state)
     close_bench();
 }
 
-static void a_job_with_a_chunk_still_held_elsewhere_is_not_announced(void **state)
+/* The words of a job of 10 but one, which has this value, have ended when the worker looks back. */
+static void assert_not_announced_with(uint64_t chunk, uint64_t word)
 {
-    (void)state;
     open_bench();
     host_waits(HOST_WAITS);
     put_map(10, 1);
-    atomic_store(&bench.words[4], (uint64_t)the_id() << 32 | (uint64_t)2 << 16 | CHUNK_RUNNING);
+    atomic_store(&bench.words[chunk], word);
     put_ticket(the_id());
     no_more_tickets();
     assert_int_equal(run_worker(0), WORKER_LEFT);
@@ -734,6 +740,22 @@ static void a_job_with_a_chunk_still_held_elsewhere_is_not_announced(void **stat
     assert_false(is_ready(SLOT));
     assert_int_equal(bytes_in_bell(), 0);
     close_bench();
+}
+
+static void a_job_with_a_chunk_still_held_elsewhere_is_not_announced(void **state)
+{
+    uint64_t held = (uint64_t)the_id() << 32 | (uint64_t)2 << 16 | CHUNK_RUNNING;
+
+    (void)state;
+    assert_not_announced_with(0, held);
+    assert_not_announced_with(4, held);
+    assert_not_announced_with(9, held);
+}
+
+static void a_job_whose_slot_was_reused_is_not_announced(void **state)
+{
+    (void)state;
+    assert_not_announced_with(9, (uint64_t)mp_job_id(SLOT, TAG + 1) << 32 | CHUNK_DONE);
 }
 
 static void a_job_that_has_ended_already_is_announced_again(void **state)
@@ -933,6 +955,23 @@ static void a_limit_is_noted_for_each_chunk_and_gone_afterwards(void **state)
         assert_true(noted[i].deadline <= noted[i].now + limit);
     }
     assert_int_equal(atomic_load(&record(1)->deadline), 0);
+    close_bench();
+}
+
+static void a_limit_beyond_the_end_of_time_is_for_ever(void **state)
+{
+    struct noted noted[1];
+
+    (void)state;
+    open_bench();
+    put_job(SLOT, JOB_MAP, (uintptr_t)note_deadline, 1, 1, 0);
+    bench.job->context = (uintptr_t)noted;
+    bench.job->in = 0;
+    atomic_store(&bench.job->limit_ns, MP_FOREVER - 1);
+    put_ticket(the_id());
+    no_more_tickets();
+    assert_int_equal(run_worker(1), WORKER_LEFT);
+    assert_true(noted[0].deadline == MP_FOREVER);
     close_bench();
 }
 
@@ -1292,6 +1331,7 @@ static const struct CMUnitTest tests[] = {
     TEST(with_a_backlog_each_ticket_taken_is_told),
     TEST(a_full_bell_does_not_hold_a_worker_up),
     TEST(a_job_with_a_chunk_still_held_elsewhere_is_not_announced),
+    TEST(a_job_whose_slot_was_reused_is_not_announced),
     TEST(a_job_that_has_ended_already_is_announced_again),
     TEST(a_worker_retires_after_its_items_with_the_ticket_noted),
     TEST(a_worker_that_retires_ends_its_chunk_first),
@@ -1299,6 +1339,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_worker_whose_chunk_was_stopped_touches_nothing_more),
     TEST(a_dead_worker_leaves_its_ticket_and_one_chunk),
     TEST(a_limit_is_noted_for_each_chunk_and_gone_afterwards),
+    TEST(a_limit_beyond_the_end_of_time_is_for_ever),
     TEST(without_a_limit_none_is_noted),
     TEST(no_chunk_runs_before_its_limit_is_noted),
     TEST(of_several_workers_each_chunk_has_one_and_somebody_tells),
