@@ -821,6 +821,95 @@ static void an_init_that_fails_at_first_is_tried_again(void **state)
     clear_stage();
 }
 
+/* Submits a task that dies, and waits until that is reported. */
+static void let_a_worker_die(mproc_pool *pool)
+{
+    struct fate fate = {SIGKILL, 0, 0};
+    mproc_submit_options options = {.size = sizeof options, .ctx_size = sizeof fate};
+    mproc_failure failure = {.size = sizeof failure};
+    mproc_future *future;
+
+    assert_int_equal(mproc_pool_submit(pool, &future, meet_fate, &fate, NULL, 0, &options), 0);
+    assert_int_equal(mproc_future_wait(future, -1), 0);
+    assert_int_equal(mproc_future_result(future, NULL, NULL), MPROC_ECRASHED);
+    assert_int_equal(mproc_future_failure(future, &failure), 0);
+    assert_string_equal(failure.text, "");
+    mproc_future_free(future);
+}
+
+static int32_t fail_three_times_of_four(int32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    return atomic_fetch_add(&stage->starts, 1) % 4 < 3;
+}
+
+static void only_starts_that_fail_in_a_row_are_counted(void **state)
+{
+    mproc_pool_options options = {.size = sizeof options, .init = fail_three_times_of_four};
+    mproc_pool *pool;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(1, &options);
+    while (atomic_load(&stage->starts) < 40)
+        let_a_worker_die(pool);
+    assert_goes_on(pool);
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
+static int32_t fail_but_the_first_time(int32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    return atomic_fetch_add(&stage->starts, 1) > 0;
+}
+
+static void a_replacement_that_never_starts_breaks_the_pool(void **state)
+{
+    mproc_pool_options options = {.size = sizeof options, .init = fail_but_the_first_time};
+    mproc_pool *pool;
+    mproc_future *future;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(1, &options);
+    let_a_worker_die(pool);
+    if (mproc_pool_submit(pool, &future, tell_pid, NULL, NULL, 0, NULL) == 0) {
+        assert_int_equal(mproc_future_wait(future, -1), 0);
+        assert_int_equal(mproc_future_result(future, NULL, NULL), MPROC_EBROKEN);
+        mproc_future_free(future);
+    }
+    assert_in_range(atomic_load(&stage->starts), 17, 18);
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
+static int32_t fail_and_say(mproc_task *task, void *ctx)
+{
+    (void)task;
+    (void)ctx;
+    return mproc_fail(4, "of another task");
+}
+
+static void a_death_has_no_text_of_an_earlier_failure(void **state)
+{
+    mproc_pool *pool;
+    mproc_future *future;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(1, NULL);
+    assert_int_equal(mproc_pool_submit(pool, &future, fail_and_say, NULL, NULL, 0, NULL), 0);
+    assert_int_equal(mproc_future_wait(future, -1), 0);
+    assert_int_equal(mproc_future_result(future, NULL, NULL), MPROC_ETASK);
+    mproc_future_free(future);
+    let_a_worker_die(pool); /* in the same slot */
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
 static int32_t first_worker_fails(int32_t worker, void *arg)
 {
     (void)arg;
@@ -1286,6 +1375,9 @@ static const struct CMUnitTest tests[] = {
     TEST(an_init_that_always_fails_breaks_the_pool_and_says_why),
     TEST(a_task_submitted_to_a_pool_that_cannot_start_is_told_why),
     TEST(an_init_that_fails_at_first_is_tried_again),
+    TEST(only_starts_that_fail_in_a_row_are_counted),
+    TEST(a_replacement_that_never_starts_breaks_the_pool),
+    TEST(a_death_has_no_text_of_an_earlier_failure),
     TEST(one_worker_that_cannot_start_does_not_harm_the_others),
     TEST(many_workers_that_each_fail_once_to_start_do_not_break_the_pool),
     TEST(an_init_that_closes_all_descriptors_breaks_the_pool_and_does_not_spin),
