@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Checks protocol.pml exhaustively in a list of small configurations: those that must hold, and those
-# with a mutation, in which the checker must find the error.  Needs spin and a C compiler.
+# Checks protocol.pml and sleeper.pml exhaustively in a list of small configurations: those that must hold,
+# and those with a mutation, in which the checker must find the error: the table of what each load, store,
+# CAS and ring of the protocol is good for.  Needs spin and a C compiler.
 #
 #   check.sh [--long] [pattern]     --long adds the large configurations; pattern picks rows (grep)
 #
@@ -19,125 +20,179 @@ tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' HUP INT TERM
 
-# what is expected (none: errors 0; assert, end, cycle: the kind of the error), then the configuration.
-# Two mutations find nothing: a replacement takes the ticket up and looks back, so that the host would
-# see the end even if deaths were counted too early or not at all; the code counts them to be prompt.
-# A row with NP is searched for non-progress cycles, the others for assertions and invalid end states.
+# What is expected (none: errors 0; assert, end, cycle: the kind of the error), the configuration, and what
+# is wrong in it.  NP: searched for non-progress cycles, the others for assertions and invalid end states.
+# Where a mutation finds nothing (none), a later step of the code mends what it breaks: what it leaves out is
+# there to be prompt.
 cat >"$tmp/list" <<'LIST'
-none   NKILL=1 NJ=2
-none   NKILL=0 NJ=3
-none   NKILL=0 NJ=1 NC=3 NW=3 NTK=1
-none   NKILL=1 NJ=1 ANYORDER
-none   NKILL=2 NJ=1 NTK=1 RETRY=1
-none   NKILL=1 NJ=1 NTK=1 NP
-none   NKILL=0 NJ=2 NTK=1 NRETIRE=1 NP
-none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1
-none   NKILL=0 NJ=3 NS=2 NC=1 NTK=1 THREADS
-none   NKILL=0 NJ=2 NS=2 NC=1 TK=2 PAGES
-none   NKILL=1 NJ=1 CANCEL
-none   NKILL=1 NJ=1 NC=1 CANCEL NSTOP=1 RETRY=1
-none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 CANCEL THREADS
-none   NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY CANCEL
-none   NKILL=1 NJ=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY
-none   NKILL=2 NJ=1 NC=1 NTK=1 RETRY=1 NDELAY=2
-none   NKILL=1 NJ=1 NTK=1 NDELAY=1 NOFORK HUP
-none   NKILL=1 NJ=1 NRETIRE=1
-none   NKILL=0 NJ=2 NRETIRE=2
-none   NKILL=1 NJ=1 FAILHINT
-none   NKILL=0 NJ=1 FAILHINT CANCEL
-none   NKILL=0 NJ=3 TAGS=1
-none   NKILL=0 NJ=3 TAGS=2
-none   NKILL=1 NJ=2 NTK=1 TAGS=1
-none   NKILL=0 NJ=3 TAGS=1 VARC
-none   NKILL=1 NJ=1 NC=1 NEXP=1 NSTUCK=1
-none   NKILL=0 NJ=2 NC=1 NEXP=1 NSTUCK=1
-none   NKILL=0 NJ=1 NSUP=1 PDRACE
-none   NKILL=0 NJ=2 NSUP=1
-none   NKILL=1 NJ=1 NTK=1 NHOST=1
-none   NKILL=0 NJ=2 NTERM=1
-none   NKILL=1 NJ=1 NC=1 NTK=1 NTERM=1 NSUP=1 NDELAY=1
-none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1
-none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 THREADS
-none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 THREADS CANCEL NW=1
-end    NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_NO_RING2
-end    NKILL=0 NJ=2 NS=2 NC=1 TK=2 PAGES M_NO_RING2
-end    NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_HW_LATE
-end    NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_TICKET_DROP
-end    NKILL=1 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 M_NO_RETRY
-end    NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 THREADS M_SUBMIT_HW
-cycle  NKILL=0 NJ=1 NP M_NO_LEFT
-assert NKILL=0 NJ=2 NRETIRE=2 M_RETIRE_LEFT
-end    NKILL=1 NJ=1 NTK=1 NDELAY=1 NOFORK
-end    NKILL=1 NJ=1 NTK=1 M_NO_SWEEP
-end    NKILL=1 NJ=1 NTK=1 M_NO_LOST
-end    NKILL=1 NJ=1 NTK=1 M_NO_REPOST
-end    NKILL=1 NJ=1 NTK=1 M_LOST_LATE
-end    NKILL=1 NJ=1 NTK=1 M_DEATHS_ONLY
-end    NKILL=1 NJ=1 NTK=1 M_BELL_FIRST
-end    NKILL=1 NJ=1 NTK=1 NDELAY=1 LONGDELAY M_DELAY_NOLOST
-end    NKILL=1 NJ=1 NTK=1 M_NO_PRED
-end    NKILL=1 NJ=1 NTK=1 M_NO_NOTE
-end    NKILL=1 NJ=1 NTK=1 M_CLEAR_FIRST
-assert NKILL=1 NJ=2 M_FORK_FIRST
-end    NKILL=1 NJ=2 NC=1 M_NOTAG
-assert NKILL=1 NJ=2 M_CLAIM_STORE
-end    NKILL=1 NJ=2 M_RING_FIRST
-end    NKILL=1 NJ=2 M_DRAIN_LATE
-end    NKILL=0 NJ=2 M_CHECK_FIRST
-assert NKILL=0 NJ=2 TAGS=1 M_DESC_EARLY
-end    NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 CANCEL NW=1 M_NO_NUDGE
-end    NKILL=0 NJ=2 NS=2 NC=1 NTK=1 NSTUCK=2 CANCEL NSTOP=2 M_POKE_LATE
-end    NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY CANCEL M_CANCEL_ONCE
-assert NKILL=1 NJ=1 CANCEL M_CANCEL_NOCAS
-assert NKILL=1 NJ=1 CANCEL NSTOP=1 M_STOPPING_TERMINAL
-assert NKILL=0 NJ=2 NC=1 NEXP=1 NSTUCK=1 M_DONE_STORE
-assert NKILL=0 NJ=2 NC=1 NEXP=1 NSTUCK=1 M_KILL_NOCAS
-assert NKILL=0 NJ=2 NC=1 NEXP=1 NSTUCK=1 M_MARK_EARLY
-assert NKILL=0 NJ=2 NC=1 NEXP=1 TAGS=1 M_SEEN_TAG
-assert NKILL=0 NJ=2 NC=1 NEXP=1 M_DEADLINE_FIRST
-assert NKILL=0 NJ=2 NSUP=1 M_EOF_EARLY
-end    NKILL=0 NJ=1 NSUP=1 PDRACE M_NO_GETPPID
-none   NKILL=1 NJ=1 NTK=1 RETRY=1 M_EVENT_FIRST
-none   NKILL=1 NJ=1 NTK=1 RETRY=1 M_NO_DEATHS
+none   NKILL=1 NJ=2 NTK=1 | as the code is
+none   NKILL=0 NJ=2 | as the code is
+none   NKILL=0 NJ=3 NC=1 | as the code is
+none   NKILL=0 NJ=1 NC=3 NW=3 NTK=1 | as the code is
+none   NKILL=1 NJ=1 ANYORDER | as the code is
+none   NKILL=2 NJ=1 NTK=1 RETRY=1 | as the code is
+none   NKILL=1 NJ=1 NTK=1 NP | as the code is
+none   NKILL=0 NJ=2 NTK=1 NRETIRE=1 NP | as the code is
+none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1 | as the code is
+none   NKILL=0 NJ=3 NS=2 NC=1 NTK=1 THREADS | as the code is
+none   NKILL=1 NJ=2 NC=1 NTK=1 THREADS | as the code is
+none   NKILL=0 NJ=2 NS=2 NC=1 TK=2 PAGES | as the code is
+none   NKILL=1 NJ=1 CANCEL | as the code is
+none   NKILL=1 NJ=1 NC=1 CANCEL NSTOP=1 RETRY=1 | as the code is
+none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 CANCEL THREADS | as the code is
+none   NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY CANCEL | as the code is
+none   NKILL=1 NJ=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY | as the code is
+none   NKILL=2 NJ=1 NC=1 NTK=1 RETRY=1 NDELAY=2 | as the code is
+none   NKILL=2 NJ=1 NTK=1 NDELAY=2 NOFORK | as the code is
+none   NKILL=1 NJ=1 NTK=1 NRETIRE=1 | as the code is
+none   NKILL=0 NJ=2 NRETIRE=2 NTK=1 | as the code is
+none   NKILL=1 NJ=1 NTK=1 FAILHINT | as the code is
+none   NKILL=0 NJ=1 FAILHINT CANCEL | as the code is
+none   NKILL=0 NJ=2 TAGS=1 | as the code is
+none   NKILL=0 NJ=3 TAGS=2 NTK=1 | as the code is
+none   NKILL=1 NJ=2 NC=1 TAGS=1 | as the code is
+none   NKILL=0 NJ=3 TAGS=1 VARC NTK=1 | as the code is
+none   NKILL=1 NJ=1 NC=1 NEXP=1 NSTUCK=1 | as the code is
+none   NKILL=0 NJ=2 NC=1 NEXP=1 NSTUCK=1 | as the code is
+none   NKILL=0 NJ=1 NEXP=1 NSTUCK=1 RETRY=1 | as the code is
+none   NKILL=0 NJ=1 NSUP=1 PDRACE | as the code is
+none   NKILL=0 NJ=2 NSUP=1 NTK=1 | as the code is
+none   NKILL=1 NJ=1 NTK=1 NHOST=1 | as the code is
+none   NKILL=0 NJ=2 NTERM=1 NTK=1 | as the code is
+none   NKILL=1 NJ=1 NC=1 NTK=1 NTERM=1 NSUP=1 NDELAY=1 | as the code is
+none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 | as the code is
+none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 THREADS | as the code is
+none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 THREADS CANCEL NW=1 | as the code is
+end    NKILL=1 NJ=2 NC=1 M_NOTAG | claim: CAS without the tag
+assert NKILL=1 NJ=2 M_CLAIM_STORE | claim: load and store, no CAS
+assert NKILL=1 NJ=2 M_CLAIM_ANY | claim: CAS without the state
+assert NW=1 NKILL=2 NJ=1 NC=1 NTK=1 RETRY=1 M_CLAIM_NOCOUNT | claim: the attempt is not counted
+end    NKILL=1 NJ=1 M_CLAIM_NOBODY | claim: without the worker's number
+assert NKILL=0 NJ=2 TAGS=1 M_DESC_EARLY | the descriptor read before the claim
+assert NW=1 NKILL=0 NJ=1 NC=1 NTK=1 CANCEL NSTOP=1 M_OUTCOME_LATE | the outcome written after the finish
+assert NW=1 NTK=1 NKILL=0 NEXP=1 NC=2 NJ=1 M_DONE_STORE | finish: a store, no CAS
+assert NW=1 NTK=1 NKILL=0 NEXP=1 NC=2 NJ=1 M_FINISH_ANY | finish: CAS that takes STOPPING, too
+assert NW=1 NTK=1 NKILL=0 NEXP=1 NC=2 NJ=1 M_DOOMED | finish failed, and the worker goes on
+end    NKILL=0 NJ=2 M_CHECK_FIRST | the look back before the finish
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_READY | no ready bit at the end of a job
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_RING | no ring at the end of a job
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_RING_FIRST | the ring before the ready bit
+end    NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_NO_RING2 | host_waits 2 not rung when a ticket is read
+end    NW=1 NKILL=0 NJ=2 NS=2 NC=1 TK=2 PAGES M_NO_RING2 | the same, with a pipe whose room comes by pages
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSTUCK=1 CANCEL NSTOP=1 M_NO_NOTE | the ticket is not noted
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSTUCK=1 CANCEL NSTOP=1 M_CLEAR_FIRST | the ticket is cleared before it is served
+cycle  NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NP M_TICKET_STAYS | the ticket is never cleared
+end    NW=1 NKILL=1 NJ=1 NTK=1 M_NO_PRED | the predecessor's ticket is not taken up
+cycle  NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NP M_NO_LEFT | `left` is not stored at the end of file
+assert NW=1 NKILL=0 NJ=2 NC=1 NTK=1 NRETIRE=2 M_RETIRE_LEFT | `left` is stored by a worker that retires
+assert NW=1 NTK=1 NKILL=0 NEXP=1 NC=1 NJ=2 M_KEEP_DEADLINE | deadline not 0 while the claim is stored
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSTUCK=1 M_NO_LIMIT | no deadline is stored
+end    NW=1 NKILL=1 NJ=1 NC=1 NTK=1 M_NO_BURY | burial: left out
+assert NKILL=1 NJ=1 NTK=1 M_BURY_ANY | burial: without the worker's number
+assert NW=1 NKILL=2 NJ=1 NC=1 NTK=1 RETRY=1 M_RETRY_MORE | burial: off by one
+assert NW=1 NKILL=1 NJ=1 NC=1 NTK=1 CANCEL M_BURY_LATE | burial: the outcome written after the word
+end    NW=1 NKILL=1 NJ=1 NC=1 NTK=1 CANCEL NSTOP=1 M_BURY_ONCE | burial: not again when the host came between
+end    NKILL=1 NJ=1 NC=1 NTK=1 M_NO_LOST | `lost` is not counted
+end    NKILL=1 NJ=1 NC=1 NTK=1 M_LOST_LATE | `lost` is counted after the bell
+end    NKILL=1 NJ=1 NC=1 NTK=1 M_NO_BELL | no bell at a death
+end    NKILL=1 NJ=1 NC=1 NTK=1 M_BELL_FIRST | the bell before the counts
+end    NKILL=1 NJ=1 NTK=1 NDELAY=1 LONGDELAY M_DELAY_NOLOST | a late replacement: `lost` is not counted
+end    NKILL=1 NJ=1 NTK=1 NDELAY=1 LONGDELAY M_DELAY_NOBELL | a late replacement: no bell
+assert NKILL=1 NJ=2 NTK=1 M_FORK_FIRST | the replacement before the burial
+end    NW=1 NKILL=1 NJ=1 NC=1 NTK=1 NDELAY=1 NOFORK M_NO_GIVE_UP | no worker can be started, and none gives up
+assert NW=1 NTK=1 NKILL=0 NEXP=1 NC=1 NJ=2 M_NO_RECHECK | deadline: not read again after the word
+assert NW=1 NTK=1 NKILL=0 NEXP=1 NC=1 NJ=2 M_STOP_ANY | deadline: CAS from any RUNNING of this worker
+assert NW=1 NTK=1 NKILL=0 NEXP=1 NC=2 NJ=1 M_KILL_NOCAS | deadline: a kill without a CAS
+assert NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NEXP=1 CANCEL M_MARK_EARLY | deadline: the word is terminal before the kill
+cycle  NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSTUCK=1 NP M_NO_KILL | deadline: STOPPING and no kill
+end    NKILL=0 NJ=2 NS=2 NC=1 NTK=1 NSTUCK=2 CANCEL NSTOP=2 M_POKE_LATE | poke: read after the look
+assert NKILL=0 NJ=1 NTK=2 TK=2 CANCEL NSTOP=1 M_POKE_ANY | poke: kills whoever serves the job
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSTUCK=1 CANCEL NSTOP=1 M_NO_POKE | poke: not sent
+end    NW=2 NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 M_NO_KILLALL | end of the control pipe is not heard
+end    NW=2 NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 M_TERM_OPEN | terminate leaves the control pipe open
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSUP=1 NSTUCK=1 M_NO_PDEATHSIG | a worker outlives its supervisor
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSUP=1 NSTUCK=1 PDRACE M_NO_GETPPID | a supervisor that died before the bond is not seen
+assert NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSUP=1 M_EOF_EARLY | the generation is taken for dead with its supervisor
+end    NW=1 NKILL=0 NJ=2 NC=1 NTK=1 M_SAME_TAG | publish: the tag does not change
+assert NKILL=0 NJ=2 NC=1 TAGS=1 M_DESC_LATE | publish: the words before the descriptor
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_POST_FIRST | publish: the ticket before the words
+end    NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_TICKET_DROP | a ticket for a full pipe is dropped
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_HW | host_waits is not set
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_HW_LATE | host_waits is set after the look
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_LOOK | no look after host_waits is set
+end    NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_NO_HW2 | a backlog is not told
+end    NKILL=1 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 M_NO_RETRY | no post after a backlog was told
+none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 THREADS M_SUBMIT_HW | a submit beside the sleeper does not tell
+none   NKILL=0 NJ=2 NTK=1 M_DRAIN_LATE | the bell is read empty after the look
+end    NKILL=0 NJ=1 FAILHINT NTK=1 M_READY_LATE | the ready bit is cleared after the look
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_READY_KEPT | the ready bits are not looked at
+end    NKILL=1 NJ=1 NC=1 NTK=1 M_NO_SWEEP | deaths are not looked at
+end    NKILL=1 NJ=1 NC=1 NTK=1 M_NO_REPOST | no ticket again after one was lost
+end    NKILL=1 NJ=1 NC=1 NTK=1 M_DEATHS_ONLY | `lost` taken as seen where `deaths` has not moved
+assert NW=1 NKILL=0 NJ=1 NC=1 NTK=1 CANCEL M_CANCEL_NOCAS | cancel: no CAS, WAITING counts as ended
+assert NW=1 NKILL=0 NJ=1 NC=1 NTK=1 CANCEL M_CANCEL_STORE | cancel: load and store, no CAS
+end    NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY CANCEL M_CANCEL_ONCE | cancel: not again after a retry
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 CANCEL NSTOP=1 M_STOP_STORE | stop: load and store, no CAS
+assert NW=1 NKILL=0 NJ=1 NC=1 NTK=1 CANCEL NSTOP=1 M_STOPPING_TERMINAL | stop: STOPPING counts as ended
+end    NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 CANCEL NW=1 M_NO_NUDGE | a cancel does not wake the sleeper
+none   NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_RING1 | host_waits 2 not rung at the end of a job: a ticket is read
+none   NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 M_EVENT_FIRST | a death told before the burial: the replacement looks back
+none   NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 M_NO_DEATHS | deaths not counted: the same; the code does, to be prompt
+none   FILE=sleeper NT=2 | as the code is
+none   FILE=sleeper NCANCEL=0 NLOOK=0 | as the code is
+none   FILE=sleeper NCANCEL=0 NLATE=0 | as the code is
+none   FILE=sleeper NLOOK=0 NLATE=0 | as the code is
+end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 M_NO_HAND_OVER | who leaves wakes nobody to take its place
+end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 M_HAND_SELF | who leaves may wake itself
+end    FILE=sleeper NT=2 M_LATE_KEEPS | who is late does not hand over
+end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 M_NO_WAKE | the sleeper wakes no other
+end    FILE=sleeper NT=2 M_NO_NUDGE | who ends the sleeper's job signals its condition
+end    FILE=sleeper NT=2 M_NUDGE_ALL | who ends another's job nudges the sleeper
+end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 M_STAYS | the sleeper leaves and is taken for the sleeper still
+end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 M_NO_HW | the sleeper does not say that it waits
+end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 M_HW_LATE | it says so after it has looked
+end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 M_NO_LOOK | it says so and does not look
+end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 M_DRAIN_LATE | the bell is read empty after the look
+end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 M_CHECK_FIRST | a waiter lets go of the lock before it waits
 LIST
 [ "$long" ] && cat >>"$tmp/list" <<'LIST'
-none   NKILL=2 NJ=2 NTK=1
-none   NKILL=2 NJ=1 RETRY=1
-none   NKILL=1 NJ=3
-none   NKILL=1 NJ=2 NP
-none   NKILL=1 NJ=3 TAGS=1
-none   NKILL=1 NJ=3 TAGS=2 NTK=1
-none   NKILL=1 NJ=3 TAGS=1 VARC NTK=1
-none   NKILL=1 NJ=2 NS=2 NC=1
-none   NKILL=0 NJ=3 NS=2 NC=1 NTK=1 CANCEL THREADS
-none   NKILL=1 NJ=2 NC=1 NEXP=1 NSTUCK=1
-none   NKILL=1 NJ=2 CANCEL NTK=1
-none   NKILL=1 NJ=1 CANCEL NSTOP=1 RETRY=1
-none   NKILL=1 NJ=2 NRETIRE=1 NDELAY=1 NTK=1
-none   NKILL=1 NJ=2 NSUP=1 NC=1
-none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1 TK=2 PAGES
-none   NKILL=0 NJ=3 NS=2 NC=1 THREADS
-none   NKILL=0 NJ=2 FAILHINT CANCEL
-none   NKILL=2 NJ=1 NC=1 NDELAY=2 RETRY=1
-none   NKILL=1 NJ=1 NHOST=1
-none   NKILL=1 NJ=2 M_EVENT_FIRST
-none   NKILL=1 NJ=2 M_NO_DEATHS
-none   NKILL=1 NJ=1 NC=3 NW=3 NTK=1
-none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 CANCEL NSTOP=1
+none   NKILL=1 NJ=2 | as the code is
+none   NKILL=2 NJ=2 NTK=1 NC=1 | as the code is
+none   NKILL=2 NJ=1 RETRY=1 | as the code is
+none   NKILL=0 NJ=3 | as the code is
+none   NKILL=1 NJ=3 NTK=1 NC=1 | as the code is
+none   NKILL=1 NJ=2 NTK=1 NP | as the code is
+none   NKILL=1 NJ=3 TAGS=1 NC=1 NTK=1 | as the code is
+none   NKILL=1 NJ=2 NTK=1 TAGS=1 | as the code is
+none   NKILL=1 NJ=2 NS=2 NC=1 | as the code is
+none   NKILL=0 NJ=3 NS=2 NC=1 NTK=1 CANCEL THREADS | as the code is
+none   NKILL=1 NJ=2 NC=1 NTK=1 NEXP=1 NSTUCK=1 | as the code is
+none   NKILL=1 NJ=1 CANCEL NSTOP=1 RETRY=1 | as the code is
+none   NKILL=1 NJ=1 NRETIRE=1 NDELAY=1 NTK=1 | as the code is
+none   NKILL=1 NJ=1 NSUP=1 NTK=1 | as the code is
+none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1 TK=2 PAGES | as the code is
+none   NKILL=0 NJ=2 NTK=1 FAILHINT CANCEL | as the code is
+none   NKILL=2 NJ=1 NC=1 NDELAY=2 RETRY=1 | as the code is
+none   NKILL=1 NJ=1 NHOST=1 | as the code is
+none   NKILL=1 NJ=1 NC=3 NW=3 NTK=1 | as the code is
+none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 CANCEL NSTOP=1 | as the code is
+none   FILE=sleeper NCANCEL=1 NLOOK=0 NLATE=1 | as the code is
 LIST
 grep -e "$pattern" "$tmp/list" >"$tmp/rows"
 
 # search WORD...: what pan says about this configuration
 search() {
-    flags= mode='-DSAFETY' run=
+    flags= mode='-DSAFETY' run= model=protocol optimize=-O2
     for word; do
         case $word in
+        FILE=*) model=${word#FILE=} ;;
+        M_*) flags="$flags -D$word" optimize=-O0 ;; # the search is short, the compiler is not
         NP) mode='-DNP -DNOFAIR' run=-l ;;
         *) flags="$flags -D$word" ;;
         esac
     done
-    spin -a $flags "$here/protocol.pml" >spin.log 2>&1 || { echo "spin failed"; return; }
-    ${CC:-cc} -O2 -w $mode -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM=${MEM:-3800} -o pan pan.c >cc.log 2>&1 ||
+    spin -a $flags "$here/$model.pml" >spin.log 2>&1 || { echo "spin failed"; return; }
+    ${CC:-cc} $optimize -w $mode -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM=${MEM:-3800} -o pan pan.c >cc.log 2>&1 ||
         { echo "compiler failed"; return; }
     ./pan $run -m1000000 -w24 >pan.log 2>&1
     if grep -q -e 'max search depth too small' -e 'out of memory' -e 'reached -DMEMLIM' \
@@ -153,7 +208,8 @@ search() {
 # lane: takes rows that nobody has taken, until there is none
 lane() {
     n=0
-    while read -r want words; do
+    while read -r want row; do
+        words=${row% | *}
         n=$((n + 1))
         mkdir "$tmp/row$n" 2>/dev/null || continue
         cd "$tmp/row$n" || exit 1
@@ -163,11 +219,11 @@ lane() {
         [ "$got" = "$want" ] && verdict=ok
         echo $verdict >"$tmp/verdict$n"
         rm -rf "$tmp/row$n"/*
-        printf '%-80s %-6s %-10s %10s %s\n' "$words" "$want" "$got" "$states" "$verdict"
+        printf '%-6s %-6s %-10s %9s  %-54s  %s\n' $verdict "$want" "$got" "${states:-?}" "${row#* | }" "$words"
     done <"$tmp/rows"
 }
 
-printf '%-80s %-6s %-10s %10s\n' configuration want found states
+printf '%-6s %-6s %-10s %9s  %-54s  %s\n' '' want found states 'what is wrong' configuration
 i=0
 while [ $i -lt "${JOBS:-2}" ]; do lane & i=$((i + 1)); done
 wait

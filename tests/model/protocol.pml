@@ -2,21 +2,25 @@
 /*
  * protocol.pml - Promela model of the claim / crash / deadline / close protocol of libmproc.
  *
- * What it models: one host (with threads of which one at a time sleeps), one supervisor, NW workers,
- * NS job slots that are reused for NJ jobs, NC chunks per job, a ticket pipe with room for TK tickets,
- * a bell pipe of which only "empty or not" and "at end of file" matter, SIGKILL of any worker, of the
- * supervisor and of the host at any step, SIGKILLs that arrive later than they were sent, deadlines,
- * tasks that never return, early close of a job (cancel, fail-fast) by a thread that does not sleep,
- * retries, workers that retire, replacements that cannot be started at once, tags that wrap.
+ * It is kept equal to src/shm/word.c and src/pool/{worker,supervisor,submit,gather}.c: one step here for
+ * each load, store, compare-and-swap, read and write there that another process can see, in the same
+ * order.  Who changes one changes the other.  One host (with threads of which one at a time sleeps; how
+ * they pass that on is sleeper.pml), one supervisor, NW workers, NS job slots that are reused for NJ jobs,
+ * NC chunks per job, a ticket pipe with room for TK tickets, a bell pipe of which only "empty or not" and
+ * "at end of file" matter; SIGKILL of any worker, of the supervisor and of the host at any step, SIGKILLs
+ * that arrive later than they were sent, deadlines, tasks that never return, early close of a job (cancel,
+ * first failure), retries, workers that retire, replacements that cannot be started at once or ever, tags
+ * that come round.
  *
- * The steps that are easy to get wrong, each with the mutation that shows why it is there:
+ * The steps that are easy to get wrong, each with a mutation that shows why it is there (check.sh has the
+ * table of all):
  *
  *   The host sleeps on the bell pipe alone.  Its only writers are the supervisor and the workers, so
  *     its end of file says that every process of the generation is gone (M_EOF_EARLY).
  *   host_waits is 0 awake; 1 ring when a job has ended; 2 there is a backlog, ring when a ticket has
- *     been read as well (M_NO_RING2).  Said before the last post and the last look (M_HW_LATE).  When
- *     a backlog first appears later than that, by a post in the look or by a submit of another thread,
- *     it is raised to 2 and the post tried again (M_NO_RETRY, M_SUBMIT_HW).
+ *     been read as well (M_NO_RING2).  It is 1 before the last post and the last look (M_HW_LATE), and made 2
+ *     by any post that leaves a backlog while a thread sleeps or is about to; then the post is tried once
+ *     more (M_NO_RETRY, M_SUBMIT_HW).
  *   A worker that reads end of file on the ticket pipe marks its record `left` and is not replaced
  *     (M_NO_LEFT, M_RETIRE_LEFT).  Every other dead worker is, during close too.  The supervisor exits
  *     when all have left.
@@ -24,22 +28,42 @@
  *     (M_NO_LOST, M_DELAY_NOLOST), before the bell (M_LOST_LATE).  The host looks at every word when
  *     `deaths` or `lost` moved (M_DEATHS_ONLY: the two are not read in one step), and posts again only
  *     if `lost` moved.
- *   A close by a thread that does not sleep is followed by a nudge of the one that does (M_NO_NUDGE); the
+ *   A thread that does not sleep and sees the job end that the sleeper waits for nudges it (M_NO_NUDGE); the
  *     nudge pipe is polled beside the bell, so here they are one.  The supervisor looks for STOPPING words
  *     after it has read the poke (M_POKE_LATE).
- *   At a deadline the word is loaded before the record is compared, and the CAS is from that value, so that
- *     it hits the claim whose time is up and not the next one (M_DEADLINE_FIRST, M_SEEN_TAG).
+ *   The worker clears the deadline, notes the claim, and sets the deadline, before it claims; the
+ *     supervisor loads deadline, claim, word and the deadline again, and its CAS is from the word it loaded,
+ *     so that it hits the claim whose time is up and not the next one (M_KEEP_DEADLINE, M_NO_RECHECK,
+ *     M_STOP_ANY).
  *   The descriptor is read after the claim and before the finish: a RUNNING word pins it (M_DESC_EARLY).
+ *
+ * What is simpler here than in the code, and why that hides nothing:
+ *
+ *   Memory is sequentially consistent.  The orders are argued beside each atomic; M_CHECK_FIRST, M_HW_LATE,
+ *     M_RING_FIRST and the like are what weaker ones would allow.
+ *   FAILED and DONE are one state, and TIMED_OUT and STOPPED: the protocol treats them alike.
+ *   The burial is one step: its CAS fails only when the host stops the chunk in between, and is then tried
+ *     again (M_BURY_ONCE).  Of a word that has ended the attempts and the worker are 0.
+ *   The words of a slot stay where they are.  In the code a job may have others than the last one of its
+ *     slot; the id in each word names the slot, and words lie in memory that never holds anything else.
+ *   A job has one ticket due at most where the pipe is full; the code remembers as many as there are workers.
+ *   The host looks at a job again from its first chunk; the code goes on from the first that had not ended.
+ *   The clock of a deadline runs from the second note, after the claim.  A worker that is held up between
+ *     its first note and its claim for the whole of the limit is the business of expire() alone.
+ *   The supervisor's CAS goes by the tag, so it would hit another claim if the tag came round between its load
+ *     and its CAS.  No configuration has deadlines and TAGS: that is 65,535 jobs in one slot within a few
+ *     instructions.
+ *   A generation is not started again, and the grace of a kill is not here.
  *
  * How to run one configuration (any of the -D below may be combined; check.sh runs them all):
  *
- *   spin -a -DNKILL=1 -DNJ=2 protocol.pml && gcc -O2 -DSAFETY -DCOLLAPSE -o pan pan.c && ./pan -m1000000
+ *   spin -a -DNKILL=1 -DNJ=1 protocol.pml && gcc -O2 -DSAFETY -DCOLLAPSE -o pan pan.c && ./pan -m1000000
  *
  * must print "errors: 0".  An "assertion violated" is a broken safety property.  An "invalid end
  * state" is a state in which nothing moves any more and some job has not ended or some process is
  * left: every liveness failure of a model without cycles ends there.  That it has none is checked with
  *
- *   spin -a -DNKILL=1 -DNJ=2 protocol.pml && gcc -O2 -DNP -DCOLLAPSE -DNOFAIR -o pan pan.c && ./pan -l -m1000000
+ *   spin -a -DNKILL=1 -DNJ=1 protocol.pml && gcc -O2 -DNP -DCOLLAPSE -DNOFAIR -o pan pan.c && ./pan -l -m1000000
  *
  * (no progress label exists, so every cycle would be reported as a non-progress cycle).  No cycles and
  * no invalid end states together mean: every execution is finite and ends with every job completed
@@ -51,13 +75,13 @@
  *   NHOST (of the host)  NTERM (the host closes the control pipe: terminate, poison)
  *   NRETIRE (workers that retire after a chunk)  NDELAY (replacements that are not started at once)
  *   LONGDELAY (such a replacement comes only when no other worker is left, or at the close)
- *   NOFORK (it never comes)  HUP (the supervisor, which holds the ticket pipe's read end, sees the end of
- *     file too, and starts no replacement after it: without this a close hangs while fork fails)
- *   NEXP (deadlines that pass while the task is about to end)  NSTUCK (tasks that never return)
+ *   NOFORK (it never comes: the supervisor gives up when no worker is left)
+ *   NEXP (deadlines that pass while the task is about to end)  NSTUCK (tasks that never return, but at
+ *     their deadline; with LAST or NSTOP there are none)
  *   NSTOP (running chunks that the host orders to be stopped; needs CANCEL)
- *   CANCEL (any job may be closed early, by another thread while one sleeps, or by the only one)
- *   THREADS (jobs are submitted by other threads while one sleeps, too)
- *   FAILHINT (a chunk that fails makes its worker ring before the job has ended)
+ *   CANCEL (any job may be closed early, by another thread while one sleeps)
+ *   THREADS (jobs are submitted by other threads while one sleeps, too, and they look before)
+ *   FAILHINT (a chunk may fail and is told before the job has ended; with CANCEL that may close the job)
  *   TAGS (number of different tags: they wrap; ghosts go by the true job number)
  *   VARC (every second job has one chunk only)
  *   PAGES (a pipe that was full has room again only when it is empty, as where room is made by pages)
@@ -115,7 +139,7 @@
 #ifndef NSTOP
 #define NSTOP 0
 #endif
-#if (NEXP>0 || NSTUCK>0) && !defined(LAST)
+#if (NEXP>0 || NSTUCK>0) && !defined(LAST) && NSTOP==0
 #define DEADLINES
 #endif
 #ifdef TAGS
@@ -146,7 +170,12 @@ typedef Slot { byte t[NC]; byte s[NC]; byte w[NC]; byte a[NC]; byte j };
 Slot S[NS];             /* chunk word = {t tag, s state, w worker, a attempts}; the slot itself is the
                            other half of the word's id.  j: the descriptor (here the true job number)  */
 byte rs[NW]; byte rt[NW];       /* worker record: the ticket it holds {slot, tag}; tag 0: none         */
-byte rc[NW];                    /* worker record: the chunk it is about to claim (deadlines only)      */
+#ifdef DEADLINES
+byte rcs[NW]; byte rc[NW];      /* worker record: the word it is about to claim                        */
+byte rd[NW];                    /* worker record: until when; 0 none.  Here a number of its own for each
+                                   store: 2n+1 before the n-th claim, 2n+2 after it                    */
+bit  late[NW];                  /* the clock is past rd                                                */
+#endif
 bit  wleft[NW];                 /* worker record: it read the end of file of the ticket pipe           */
 bit  ready[NS];                 /* a worker saw every chunk of the slot's job ended                    */
 bit  deaths, lost;              /* the counter differs from the value the host saw last                */
@@ -173,9 +202,11 @@ bit  bl[NS];                    /* backlog: a ticket of this job found the pipe 
 /* ---- ghosts: not in the program, only to state the properties ---------------------------------- */
 byte ex[NJ*NC];                 /* how often the function of (job, chunk) was begun                    */
 bit  over[NJ+1];                /* the host completed the job: its memory may be anything now          */
-#ifdef DEADLINES
-byte seen[NW]; bit expd[NW];    /* supervisor's private: the claim it saw, and its time has run out    */
+#if NSTUCK>0
 bit  stuck[NW];
+#endif
+#ifdef M_KILL_NOCAS
+byte aim[NW];                   /* the claim that the kill is for                                      */
 #endif
 bit  guilty[NW];                /* the SIGKILL under way comes from a deadline or a stop order         */
 
@@ -218,6 +249,11 @@ bit  guilty[NW];                /* the SIGKILL under way comes from a deadline o
 #else
 #define COUNT(j) NC
 #endif
+#if NS>1
+#define FULL (atag[0]!=0 && atag[1]!=0)
+#else
+#define FULL (atag[0]!=0)
+#endif
 #define NOWORKER NOW(ALIVE)
 #define ALLGONE (NOWORKER && NOW(ZOMBIE) && NOW(DUE))
 #define LIFE_EOF (supst==GONE && NOWORKER)      /* the bell pipe is at end of file: no writer is left */
@@ -233,6 +269,11 @@ bit  guilty[NW];                /* the SIGKILL under way comes from a deadline o
 
 #ifdef M_DONE_STORE
 #define FINISH(i) S[s].s[i]=DONE; S[s].w[i]=0; S[s].a[i]=0
+#elif defined(M_DOOMED)         /* the finish failed, and the worker goes on */
+#define FINISH(i) if :: S[s].s[i]==RUNNING -> S[s].s[i]=DONE; S[s].w[i]=0; S[s].a[i]=0 :: else fi
+#elif defined(M_FINISH_ANY)     /* the finish asks for the state alone, and not for the claim */
+#define FINISH(i) if :: S[s].s[i]==RUNNING || S[s].s[i]==STOPPING -> S[s].s[i]=DONE; S[s].w[i]=0; S[s].a[i]=0 \
+                     :: else -> goto leave fi
 #else                   /* CAS RUNNING -> DONE; if it fails, somebody decided to kill: touch nothing more */
 #define FINISH(i) if :: S[s].s[i]==RUNNING -> S[s].s[i]=DONE; S[s].w[i]=0; S[s].a[i]=0 \
                      :: else -> goto leave fi
@@ -243,43 +284,72 @@ bit  guilty[NW];                /* the SIGKILL under way comes from a deadline o
 #else                   /* read under the claim: the RUNNING word pins it until the finish */
 #define DESC e=S[s].j;
 #endif
-#define BEGIN(i) S[s].s[i]=RUNNING; S[s].w[i]=w; ok=1; DESC assert(e==S[s].j && !over[e]); \
+#ifdef M_CLAIM_NOCOUNT
+#define ATTEMPT(i)
+#else
+#define ATTEMPT(i) S[s].a[i]++;
+#endif
+#ifdef M_CLAIM_NOBODY
+#define OWNER 77
+#else
+#define OWNER w
+#endif
+#define BEGIN(i) S[s].s[i]=RUNNING; S[s].w[i]=OWNER; ATTEMPT(i) ok=1; DESC assert(e==S[s].j && !over[e]); \
       ex[(e-1)*NC+i]++; assert(ex[(e-1)*NC+i]<=1+RETRY)
 
 #ifdef M_CLAIM_STORE    /* load, then store */
 #define CLAIM(i) if :: MINE(i) && S[s].s[i]==WAITING -> ok=1 :: else fi; \
     if :: ok -> atomic { BEGIN(i) } :: else fi;
+#elif defined(M_CLAIM_ANY)      /* the tag is right, the state is not asked for */
+#define CLAIM(i) atomic { if :: MINE(i) && S[s].s[i]!=DONE -> BEGIN(i) :: else fi };
 #else                   /* CAS {t, WAITING} -> {t, RUNNING, w} */
 #define CLAIM(i) atomic { if :: MINE(i) && S[s].s[i]==WAITING -> BEGIN(i) :: else fi };
 #endif
 
 #if NSTUCK>0
 #ifdef LAST
-#define STUCKRUN :: atomic { ok && nst>0 && e<NJ -> nst-- }; false
+#define STUCKRUN :: atomic { ok && nst>0 && e<NJ -> nst--; stuck[w]=1 }; false
 #else
 #define STUCKRUN :: atomic { ok && nst>0 -> nst--; stuck[w]=1 }; false
 #endif
 #else
 #define STUCKRUN
 #endif
-#ifdef DEADLINES
-#define NOTEC(i) rc[w]=i;
+#ifdef DEADLINES        /* note_limit() before the claim, set_limit() after it */
+#ifdef M_KEEP_DEADLINE
+#define FORGET
 #else
-#define NOTEC(i)
+#define FORGET atomic { rd[w]=0; late[w]=0 };
 #endif
-#if NRETIRE>0           /* it exits with its ticket noted; its replacement goes on with it */
-#ifdef M_RETIRE_LEFT
-#define RETIRE if :: nrt>0 -> nrt--; wleft[w]=1; goto leave :: true fi
+#define CLAIM2(i) \
+    if \
+    :: MINE(i) && S[s].s[i]==WAITING -> \
+       FORGET rcs[w]=s; rc[w]=i; n++; \
+       SETD(2*n+1) \
+       CLAIM(i) \
+       if :: ok -> SETD(2*n+2) :: else fi \
+    :: else \
+    fi;
+#ifdef M_KEEP_DEADLINE          /* the old deadline stays in force until the new one is known */
+#define SETD(x) if :: (x)%2==0 -> atomic { rd[w]=x; late[w]=0 } :: else fi;
+#elif defined(M_NO_LIMIT)
+#define SETD(x) skip;
 #else
-#define RETIRE if :: nrt>0 -> nrt--; goto leave :: true fi
+#define SETD(x) atomic { rd[w]=x; late[w]=0 };
 #endif
 #else
-#define RETIRE skip
+#define FORGET
+#define CLAIM2(i) CLAIM(i)
+#endif
+#if NRETIRE>0           /* it looks back, and exits with its ticket noted: its replacement goes on with it */
+#define RETIRE ; if :: nrt>0 -> nrt--; r=1; goto back :: true fi
+#else
+#define RETIRE
 #endif
 #ifdef FAILHINT
-#define HINT if :: true -> ready[s]=1; RING :: true fi
+#define HINT ; if :: true -> ready[s]=1; RING :: true fi
 #else
-#define HINT skip
+#define HINT
 #endif
 #ifdef M_CHECK_FIRST    /* what a weaker order than seq_cst would allow: look at the others, then finish */
 #define SNAP(i) if :: atomic { ok && S[s].t[1-i]==t && TERMINAL(S[s].s[1-i]) -> v=1 } :: else fi;
@@ -288,12 +358,16 @@ bit  guilty[NW];                /* the SIGKILL under way comes from a deadline o
 #endif
 
 /* one chunk of the pass: claim it, run it, store the outcome */
+#ifdef M_OUTCOME_LATE   /* the outcome is written when the word has ended */
+#define END(i) atomic { ok -> ok=0; FINISH(i) }; assert(e==S[s].j && !over[e])
+#else
+#define END(i) atomic { ok -> ok=0; assert(e==S[s].j && !over[e]); FINISH(i) }
+#endif
 #define TRY(i) \
-    NOTEC(i) \
-    CLAIM(i) \
+    CLAIM2(i) \
     SNAP(i) \
     if \
-    :: atomic { ok -> ok=0; assert(e==S[s].j && !over[e]); FINISH(i); RETIRE }; HINT \
+    :: END(i) HINT RETIRE \
     STUCKRUN \
     :: !ok \
     fi;
@@ -303,10 +377,22 @@ bit  guilty[NW];                /* the SIGKILL under way comes from a deadline o
                              :: else -> goto drop fi };
 
 /* if (host_waits) write(); a full pipe is not empty, so EAGAIN is as good */
+#ifdef M_NO_RING
+#define RING skip
+#elif defined(M_RING1)  /* a host with a backlog is not rung when a job has ended */
+#define RING atomic { if :: hw==1 -> bp=1 :: else fi }
+#else
 #define RING atomic { if :: hw!=0 -> bp=1 :: else fi }
+#endif
 
 proctype Worker(byte w) {
   byte s, t, e; bit ok;                                 /* e: the descriptor it works by */
+#if NRETIRE>0
+  bit r;
+#endif
+#ifdef DEADLINES
+  byte n;                                               /* its claims are numbered, here alone */
+#endif
 #ifdef M_CHECK_FIRST
   bit v;
 #endif
@@ -351,26 +437,38 @@ again:
 #else
     EACHC(TRY)
 #endif
+back:
 #ifdef M_CHECK_FIRST
     atomic { if :: v -> v=0 :: else -> goto drop fi };
 #else
-#if NC>2
-    CHECK(2)
+    EACHC(CHECK)
 #endif
-#if NC>1
-    CHECK(1)
-#endif
-    CHECK(0)
-#endif
-#ifdef M_RING_FIRST
+#if defined(M_RING_FIRST)
     RING;
     ready[s]=1;
+#elif defined(M_NO_READY)
+    RING;
 #else
     ready[s]=1;
     RING;
 #endif
 drop:
-    atomic { rt[w]=0; rs[w]=0; rc[w]=0; s=0; t=0; e=0; ok=0; goto again };
+#if NRETIRE>0
+    if
+    :: r ->
+#ifdef M_RETIRE_LEFT
+       wleft[w]=1;
+#endif
+       goto leave
+    :: !r
+    fi;
+#endif
+    FORGET
+#ifdef M_TICKET_STAYS
+    atomic { s=0; t=0; e=0; ok=0; goto again };
+#else
+    atomic { rt[w]=0; rs[w]=0; s=0; t=0; e=0; ok=0; goto again };
+#endif
 eof:
 #ifndef M_NO_LEFT
     wleft[w]=1;
@@ -382,8 +480,14 @@ leave:                  /* killed, or _exit: the same thing to everybody else */
 #ifdef M_CHECK_FIRST
     v=0;
 #endif
-#ifdef DEADLINES
+#if NRETIRE>0
+    r=0;
+#endif
+#if NSTUCK>0
     stuck[w]=0;
+#endif
+#ifdef DEADLINES
+    n=0;
 #endif
     goto end_idle }
 }
@@ -399,50 +503,85 @@ leave:                  /* killed, or _exit: the same thing to everybody else */
 #else
 #define STARTW(i) :: atomic { st[i]==DUE -> w=i; goto start }
 #endif
-#define NEEDLESS(i) :: atomic { st[i]==DUE && tclosed && empty(tq) -> st[i]=GONE }
-#define SAMEW(i)  (S[rs[w]].t[i]==rt[w] && S[rs[w]].w[i]==w)
-#define MARK(i) \
+#define GIVEUPW(i) :: atomic { st[i]==DUE && NOWORKER && NOW(ZOMBIE) -> goto killall }
+
+/* mp_word_bury(): the state and the worker's number, which is in one word at most, say that it is his.
+   The outcome is written first.  If the host makes RUNNING into STOPPING in between, it is tried again:
+   so it is one step here                                                                              */
+#ifdef M_BURY_ANY
+#define HIS(ss,i) (S[ss].w[i]!=0 || S[ss].s[i]==RUNNING)
+#else
+#define HIS(ss,i) (S[ss].w[i]==w)
+#endif
+#ifdef M_RETRY_MORE
+#define AGAIN(ss,i) (S[ss].a[i]<=RETRY+1)
+#else
+#define AGAIN(ss,i) (S[ss].a[i]<=RETRY)
+#endif
+#ifdef M_BURY_LATE
+#define OUTCOME(ss) v=S[ss].j
+#else
+#define OUTCOME(ss) assert(!over[S[ss].j])
+#endif
+#define MARK(ss,i) \
       if \
-      :: SAMEW(i) && S[rs[w]].s[i]==RUNNING && S[rs[w]].a[i]<RETRY -> \
-         S[rs[w]].w[i]=0; S[rs[w]].a[i]++; S[rs[w]].s[i]=WAITING \
-      :: SAMEW(i) && S[rs[w]].s[i]==RUNNING && S[rs[w]].a[i]>=RETRY -> \
-         S[rs[w]].w[i]=0; S[rs[w]].a[i]=0; S[rs[w]].s[i]=CRASHED \
-      :: SAMEW(i) && S[rs[w]].s[i]==STOPPING -> \
-         S[rs[w]].w[i]=0; S[rs[w]].a[i]=0; S[rs[w]].s[i]=STOPPED \
+      :: HIS(ss,i) && S[ss].s[i]==RUNNING && AGAIN(ss,i) -> S[ss].w[i]=0; S[ss].s[i]=WAITING \
+      :: HIS(ss,i) && S[ss].s[i]==RUNNING && !AGAIN(ss,i) -> \
+         OUTCOME(ss); S[ss].w[i]=0; S[ss].a[i]=0; S[ss].s[i]=CRASHED \
+      :: HIS(ss,i) && S[ss].s[i]==STOPPING -> \
+         OUTCOME(ss); S[ss].w[i]=0; S[ss].a[i]=0; S[ss].s[i]=STOPPED \
       :: else \
       fi;
-
-/* the claim of worker i at this moment, {job, chunk}; the supervisor forgets it when it reaps.  It goes
-   by the true job: what it compares must not wrap while a deadline runs                               */
-#define ISRUN(i)  (rt[i]!=0 && S[rs[i]].t[rc[i]]==rt[i] && S[rs[i]].s[rc[i]]==RUNNING && S[rs[i]].w[rc[i]]==i)
-#define CID(i)    (S[rs[i]].j*4 + rc[i])
-#ifdef M_SEEN_TAG
-#define SAMEC(i)  ((seen[i]%4)==rc[i] && TAG(seen[i]/4)==rt[i])
+#define MARK0(i)  MARK(0,i)
+#define MARK1(i)  MARK(1,i)
+#if NS>1
+#define BURY EACHC(MARK0) EACHC(MARK1)
 #else
-#define SAMEC(i)  (seen[i]==CID(i))
+#define BURY EACHC(MARK0)
 #endif
-#define TICKW(i) \
-    :: atomic { ISRUN(i) && (seen[i]==0 || !SAMEC(i)) -> seen[i]=CID(i); expd[i]=0 } \
-    :: atomic { ISRUN(i) && seen[i]!=0 && SAMEC(i) && expd[i] -> w=i; goto expired }
-#define STOPC(i)  || (S[rs[w]].t[i]==rt[w] && S[rs[w]].s[i]==STOPPING && S[rs[w]].w[i]==w)
+
+#define TICKW(i) :: atomic { rd[i]!=0 && late[i] && (st[i]==ALIVE || st[i]==ZOMBIE) -> w=i; d=rd[i]; goto expired }
+#ifdef M_POKE_ANY               /* whoever has a ticket of a job that is to be stopped */
+#define STOPC(i)  || S[rs[w]].s[i]==STOPPING
+#else
+#define STOPC(i)  || (S[rs[w]].s[i]==STOPPING && S[rs[w]].w[i]==w)
+#endif
 #define POKEW(i)  atomic { w=i; if :: rt[w]!=0 && (false EACHC(STOPC)) && st[w]==ALIVE -> pend[w]=1; guilty[w]=1 \
                                    :: else fi; w=0 };
 #define KILLW(i)  if :: st[i]==ALIVE -> pend[i]=1; guilty[i]=0 :: else fi;
 #define VACATE(i) st[i]=GONE;
+#ifdef M_NO_PDEATHSIG
+#define ORPHAN(i)
+#else
 #define ORPHAN(i) if :: pd[i] && st[i]==ALIVE -> pend[i]=1; guilty[i]=0 :: else fi;
+#endif
+
+#ifdef M_STOP_ANY
+#define UNCHANGED true
+#else
+#define UNCHANGED (S[cs].t[cc]==vt && S[cs].a[cc]==va)
+#endif
 
 proctype Sup() {
   byte w; bit k;
+#if defined(DEADLINES)
+  byte d, cs, cc, vt, va;       /* deadline, claim, and the word as loaded: its tag and attempts */
+#endif
+#if defined(M_BURY_LATE) || defined(M_BURY_ONCE)
+  byte v;
+#endif
 end_idle:
   (supst==ALIVE);
   {
     do
+#ifndef M_NO_KILLALL
     :: atomic { cclosed -> goto killall }               /* end of file on the control pipe */
+#endif
     EACHW(REAPW)
 #if NDELAY>0
     EACHW(STARTW)
-#ifdef HUP
-    EACHW(NEEDLESS)
+#if defined(NOFORK) && !defined(M_NO_GIVE_UP)
+    EACHW(GIVEUPW)                                      /* no worker is up, and none can be started */
 #endif
 #endif
     :: atomic { ALLGONE -> goto bye }                   /* every worker has left */
@@ -466,24 +605,35 @@ poked:
     goto end_idle;
 #endif
 #ifdef DEADLINES
+/* The deadline was loaded, and is over: the claim, the word, the deadline again, and the CAS.  What
+   follows if the worker was held up between its note and its claim for the whole of the limit is not
+   here: the clock runs from the second note                                                          */
 expired:
-#ifdef M_DEADLINE_FIRST /* the record compared first, the word loaded later: it may be the next claim by then */
-    if :: ISRUN(w) && SAMEC(w) :: else -> atomic { w=0; goto end_idle } fi;
-    atomic { if :: ISRUN(w) -> assert(seen[w]==CID(w)); S[rs[w]].s[rc[w]]=STOPPING
-                :: else -> w=0; goto end_idle fi };
-#elif !defined(M_KILL_NOCAS)    /* CAS RUNNING -> STOPPING: decides between "ended in time" and "killed" */
-    atomic { if :: ISRUN(w) && SAMEC(w) -> assert(seen[w]==CID(w)); S[rs[w]].s[rc[w]]=STOPPING
-                :: else -> w=0; goto end_idle fi };
-#endif
+    atomic { cs=rcs[w]; cc=rc[w] };
     atomic {
-      if :: st[w]==ALIVE -> pend[w]=1; guilty[w]=1 :: else fi;
+      if :: S[cs].s[cc]==RUNNING && S[cs].w[cc]==w -> vt=S[cs].t[cc]; va=S[cs].a[cc]
+         :: else -> goto intime fi };
+#ifndef M_NO_RECHECK
+    if :: rd[w]==d :: rd[w]!=d -> goto intime fi;       /* it went on to another meanwhile */
+#endif
 #ifdef M_KILL_NOCAS
-      expd[w]=0;
+    if :: st[w]==ALIVE -> atomic { pend[w]=1; guilty[w]=1; aim[w]=(d+1)/2 } :: else fi;
+    goto intime;
 #endif
+    atomic {                    /* decides between "ended in time" and "killed" */
+      if :: S[cs].s[cc]==RUNNING && S[cs].w[cc]==w && UNCHANGED ->
+            assert(rd[w]!=0 && (rd[w]+1)/2==(d+1)/2)    /* the claim whose time is up */
+         :: else -> goto intime fi;
 #ifdef M_MARK_EARLY
-      S[rs[w]].s[rc[w]]=STOPPED;
+      S[cs].s[cc]=STOPPED; S[cs].w[cc]=0 };
+#else
+      S[cs].s[cc]=STOPPING };
 #endif
-      w=0; goto end_idle };
+#ifndef M_NO_KILL
+    atomic { if :: st[w]==ALIVE -> pend[w]=1; guilty[w]=1 :: else fi };
+#endif
+intime:
+    atomic { if :: rd[w]==d -> late[w]=0 :: else fi; w=0; d=0; cs=0; cc=0; vt=0; va=0; goto end_idle };
 #endif
 reap:                   /* waitid(WNOWAIT), kill(-pgid), waitpid: nothing of it runs any more */
 #ifdef M_EVENT_FIRST
@@ -493,11 +643,17 @@ reap:                   /* waitid(WNOWAIT), kill(-pgid), waitpid: nothing of it 
 #ifdef M_FORK_FIRST
     st[w]=ALIVE;
 #endif
-    atomic { if :: rt[w]!=0 -> EACHC(MARK) k=0 :: else -> k=1 fi;
-#ifdef DEADLINES
-      seen[w]=0; expd[w]=0;
+#ifdef M_BURY_ONCE              /* load and CAS, and not again when that fails (NS 1, NC 1) */
+    v=S[0].s[0];
+    atomic { if :: S[0].s[0]==v -> BURY :: else fi; v=0; k=(rt[w]==0) };
+#elif defined(M_NO_BURY)
+    k=(rt[w]==0);
+#else
+    atomic { BURY k=(rt[w]==0) };
 #endif
-      rc[w]=0 };
+#ifdef M_BURY_LATE
+    atomic { assert(!over[v]); v=0 };
+#endif
 #ifndef M_EVENT_FIRST
 #ifdef M_BELL_FIRST
     bp=1;
@@ -510,7 +666,7 @@ reap:                   /* waitid(WNOWAIT), kill(-pgid), waitpid: nothing of it 
 #ifndef M_NO_DEATHS
     deaths=1;
 #endif
-#ifndef M_BELL_FIRST
+#if !defined(M_BELL_FIRST) && !defined(M_NO_BELL)
     bp=1;                                               /* always, whatever host_waits says */
 #endif
 #ifdef M_LOST_LATE
@@ -530,6 +686,9 @@ start:
 #ifndef PDRACE
       pd[w]=1;
 #endif
+#ifdef DEADLINES
+      rd[w]=0; late[w]=0; rcs[w]=0; rc[w]=0;
+#endif
       st[w]=ALIVE; w=0; k=0 }
 #endif
     goto end_idle;
@@ -538,7 +697,10 @@ delay:                          /* the ticket in its record, if any, stays there
 #ifndef M_DELAY_NOLOST
     lost=1;
 #endif
+    deaths=1;
+#ifndef M_DELAY_NOBELL
     bp=1;
+#endif
     atomic { st[w]=DUE; w=0; k=0; goto end_idle };
 #endif
 killall:
@@ -553,16 +715,23 @@ bye:
 /* ================================================================================================ */
 /* the world: SIGKILLs from outside, delivery of those that were sent, time                         */
 /* ================================================================================================ */
-#define OWNC(i)    || (S[rs[w]].t[i]==rt[w] && S[rs[w]].s[i]==RUNNING && S[rs[w]].w[i]==w)
+#define OWNC(i)    || (S[rs[w]].s[i]==RUNNING && S[rs[w]].w[i]==w)
 #ifdef M_KILL_NOCAS
-#define INNOCENT   (ISRUN(w) && CID(w)!=seen[w])
+#define INNOCENT   (rt[w]!=0 && (false EACHC(OWNC)) && (rd[w]+1)/2!=aim[w])
 #else
 #define INNOCENT   (rt[w]!=0 && (false EACHC(OWNC)))
 #endif
 #define HITW(i)    :: atomic { nk>0 && st[i]==ALIVE && !killed[i] -> nk--; killed[i]=1 }
 #define DELIVER(i) :: atomic { pend[i] -> pend[i]=0; w=i; assert(!(guilty[w] && INNOCENT)); w=0; \
                                guilty[i]=0; if :: st[i]==ALIVE -> killed[i]=1 :: else fi }
-#define TIMEW(i)   :: atomic { seen[i]!=0 && !expd[i] && (nx>0 || stuck[i]) -> if :: stuck[i] :: else -> nx-- fi; expd[i]=1 }
+#if NSTUCK>0
+#define SPEND(i)   if :: stuck[i] :: else -> nx-- fi
+#define TIMEUP(i)  (nx>0 || stuck[i])
+#else
+#define SPEND(i)   nx--
+#define TIMEUP(i)  (nx>0)
+#endif
+#define TIMEW(i)   :: atomic { rd[i]!=0 && rd[i]%2==0 && !late[i] && TIMEUP(i) -> SPEND(i); late[i]=1 }
 
 proctype World() {
   byte w;
@@ -588,22 +757,33 @@ end_w: do
 /* host                                                                                             */
 /* ================================================================================================ */
 #if defined(M_CANCEL_NOCAS)     /* "no chunk is handed out any more, so only the running ones count" */
-#define CLOSEWORD(i) skip;
+#define CANCELWORD(i)
 #define NEVERBEGUN(x) (closing[s] && (x)==WAITING)
+#elif defined(M_CANCEL_STORE)   /* looked at first, and then stored */
+#define CANCELWORD(i) if :: i<COUNT(atag[s]) && S[s].s[i]==WAITING -> atomic { S[s].s[i]=CANCELLED; S[s].a[i]=0 } \
+                         :: else fi;
+#define NEVERBEGUN(x) false
 #else                           /* CAS WAITING -> CANCELLED, on every look at a closed job */
-#define CLOSEWORD(i) atomic { if :: i<COUNT(atag[s]) && S[s].s[i]==WAITING -> S[s].s[i]=CANCELLED; S[s].a[i]=0 \
-                                 STOPWORD(i) :: else fi };
+#define CANCELWORD(i) atomic { if :: i<COUNT(atag[s]) && S[s].s[i]==WAITING -> S[s].s[i]=CANCELLED; S[s].a[i]=0 \
+                                  :: else fi };
 #define NEVERBEGUN(x) false
 #endif
-#if NSTOP>0                     /* CAS RUNNING -> STOPPING, then a poke */
-#define STOPWORD(i) :: S[s].s[i]==RUNNING && nhs>0 -> nhs--; S[s].s[i]=STOPPING; pk=1
+#if NSTOP>0                     /* CAS RUNNING -> STOPPING, after them all a poke */
+#ifdef M_STOP_STORE
+#define STOPWORD(i) if :: i<COUNT(atag[s]) && S[s].s[i]==RUNNING && nhs>0 -> atomic { nhs--; S[s].s[i]=STOPPING; pk=1 } \
+                       :: else fi;
+#else
+#define STOPWORD(i) atomic { if :: i<COUNT(atag[s]) && S[s].s[i]==RUNNING && nhs>0 -> nhs--; S[s].s[i]=STOPPING; pk=1 \
+                                :: else fi };
+#endif
 #else
 #define STOPWORD(i)
 #endif
-#ifdef M_NO_NUDGE               /* whoever closed the job does not sleep; whoever sleeps shall look */
-#define NUDGE
+#define CLOSEWORD(i) CANCELWORD(i) STOPWORD(i)
+#ifdef M_NO_NUDGE               /* who has seen a job end wakes the sleeper, if that is what it waits for */
+#define NUDGE skip
 #else
-#define NUDGE bp=1;
+#define NUDGE bp=1
 #endif
 #ifdef M_CANCEL_ONCE
 #define CLOSED now
@@ -615,11 +795,16 @@ end_w: do
 #else
 #define ISDONE(x) TERMINAL(x)
 #endif
-#define LOOK(i) if :: i>=COUNT(atag[s]) || ISDONE(S[s].s[i]) || NEVERBEGUN(S[s].s[i]) -> nterm++ \
-                   :: else -> if :: S[s].s[i]==WAITING -> nwait=1 :: else fi fi
+#define LOOK(i)  atomic { if :: i<COUNT(atag[s]) && !ISDONE(S[s].s[i]) && !NEVERBEGUN(S[s].s[i]) -> goto undone \
+                             :: else fi }; /* the first that has not ended is enough */
+#define WAITS(i) atomic { if :: i<COUNT(atag[s]) && S[s].s[i]==WAITING -> nwait=1 :: else fi };
 
 /* one 64-bit store for each word; the descriptor was written before */
+#ifdef M_SAME_TAG
+#define INIT1(i) if :: i<COUNT(nj) -> S[s].t[i]=1; S[s].s[i]=WAITING; S[s].w[i]=0; S[s].a[i]=0 :: else fi;
+#else
 #define INIT1(i) if :: i<COUNT(nj) -> S[s].t[i]=TAG(nj); S[s].s[i]=WAITING; S[s].w[i]=0; S[s].a[i]=0 :: else fi;
+#endif
 #define INITW(i) atomic { INIT1(i) };    /* an old ticket may be good for one word before the next is written */
 
 #ifdef PAGES
@@ -637,8 +822,27 @@ bit fullp;                      /* it was full, and has not been empty since */
 #else
 #define LATER(ss) bl[ss]=1
 #endif
-#define POST(ss) atomic { if :: ROOM -> tq!ss,TAG(atag[ss]); TAKEN :: NOROOM -> LATER(ss) fi }
+#define POST(ss) atomic { if :: ROOM -> tq!ss,TAG(atag[ss]); TAKEN :: NOROOM -> LATER(ss) fi };
 #define PUSH(ss) atomic { if :: bl[ss] && ROOM -> bl[ss]=0; tq!ss,TAG(atag[ss]); TAKEN :: !bl[ss] || NOROOM fi };
+
+/* mp_backlog_flush(): if a backlog is left and a thread sleeps, say so, and try the pipe once more */
+#ifdef M_NO_RETRY
+#define PUSH2
+#else
+#define PUSH2 EACHS(PUSH)
+#endif
+#ifdef M_SUBMIT_HW              /* by the thread that is to sleep alone */
+#define TOLD (sl && BACKLOG && !other)
+#elif defined(M_NO_HW2)
+#define TOLD false
+#else
+#define TOLD (sl && BACKLOG)
+#endif
+#define FLUSH if \
+              :: BACKLOG -> EACHS(PUSH) if :: atomic { TOLD -> hw=2 }; PUSH2 skip :: !TOLD fi \
+              :: !BACKLOG \
+              fi;
+
 #define BORN(i)  st[i]=ALIVE;
 #ifdef PDRACE
 #define ARM(i)   pd[i]=0;
@@ -648,11 +852,24 @@ bit fullp;                      /* it was full, and has not been empty since */
 #define LATEMARK(i) if :: atag[i]!=0 -> over[atag[i]]=1; atag[i]=0 :: else fi;
 #define SUBMIT(i)   :: atomic { nj<NJ && atag[i]==0 -> s=i; nj++; goto submit }
 #define SUBMIT2(i)  :: atomic { nj<NJ && atag[i]==0 -> s=i; nj++; other=1; goto submit }
-#define CLOSEJOB(i) :: atomic { atag[i]!=0 && !closing[i] -> closing[i]=1; now=1; bl[i]=0; other=1; s=i; goto sweep }
+#define CLOSEJOB(i) :: atomic { atag[i]!=0 && !closing[i] -> closing[i]=1; now=1; other=1; s=i; goto job }
+#ifdef M_READY_LATE             /* the ready bit is cleared when the job has been looked at */
+#define TAKEREADY(i) x=ready[i]
+#define CLEARREADY   ready[s]=0;
+#elif defined(M_READY_KEPT)
+#define TAKEREADY(i) x=0
+#define CLEARREADY
+#else
+#define TAKEREADY(i) x=ready[i]; ready[i]=0
+#define CLEARREADY
+#endif
 
 proctype Host() {
-  byte nj, s, nterm; bit nwait, x, d, l, now, pk;
-  bit other;                    /* the step is made by another thread, while this one sleeps */
+  byte nj, s; bit nwait, x, d, l, now, pk;
+  bit sl;                       /* a thread sleeps, or is about to */
+  bit other;                    /* the step is made by another thread, while that one sleeps */
+  bit al;                       /* every open job is looked at, after a death */
+  bit ended;                    /* the look has seen a job end */
   {
   atomic { EACHW(ARM) EACHW(BORN) supst=ALIVE };        /* open: pipes, arena, fork */
 loop:
@@ -674,63 +891,97 @@ loop:
   od;
 
 submit:                         /* every word of the slot is terminal, so nobody else changes one */
+#ifdef M_DESC_LATE
+  atag[s]=nj;
+#else
   atomic { atag[s]=nj; S[s].j=nj };
+#endif
+#ifdef M_POST_FIRST
+  POST(s)
+#endif
 #ifdef TAGS
   EACHC(INITW)
 #else
   atomic { EACHC(INIT1) skip };
 #endif
-  POST(s);
+#ifdef M_DESC_LATE
+  S[s].j=nj;
+#endif
+#ifndef M_POST_FIRST
+  POST(s)
 #if NTK>1
-  POST(s);
+  POST(s)
 #endif
-#ifdef THREADS
-#ifndef M_SUBMIT_HW
-  if :: atomic { other && bl[s] && hw==1 -> hw=2 }; PUSH(s)
-     :: !(other && bl[s] && hw==1)
-  fi;
 #endif
+  atomic { if :: BACKLOG :: else -> goto posted fi };
+  FLUSH
+posted:
   atomic { s=0; if :: other -> other=0; goto sleep :: else -> goto loop fi };
-#else
-  atomic { s=0; goto loop };
-#endif
 
 wait:                           /* first say so, then post what is left, then look */
-#ifndef M_HW_LATE
-  atomic { if :: BACKLOG -> hw=2 :: else -> hw=1 fi };
-#endif
-  EACHS(PUSH)
-#ifdef M_NO_SWEEP
-  atomic { deaths=0 };
-  atomic { lost=0 };
-#elif defined(M_DEATHS_ONLY)
-  atomic { d=deaths; deaths=0 };
-  atomic { l=(d && lost); lost=0 };
+#if defined(M_HW_LATE) || defined(M_NO_HW)
+  sl=1;
 #else
-  atomic { d=deaths; deaths=0 };
-  atomic { l=lost; lost=0 };
+  atomic { sl=1; hw=1; if :: BACKLOG :: else -> goto look fi };
 #endif
-  atomic { s=0; x=ready[0]; ready[0]=0; if :: x || d || l -> goto sweep :: else fi };
-next0:
+  FLUSH
+look:                           /* the ready bits */
+#ifdef M_NO_LOOK                /* no look after host_waits was set */
+  atomic { if :: sl && !other -> goto sleep :: else fi };
+#endif
+  atomic { s=0; TAKEREADY(0); if :: x && atag[0]!=0 -> x=0; goto job :: else -> x=0 fi };
+ready1:
 #if NS>1
-  atomic { s=1; x=ready[1]; ready[1]=0; if :: x || d || l -> goto sweep :: else fi };
-next1:
+  atomic { s=1; TAKEREADY(1); if :: x && atag[1]!=0 -> x=0; goto job :: else -> x=0 fi };
 #endif
+counts:                         /* has a worker died? */
+#ifdef M_NO_SWEEP
+  atomic { s=0; deaths=0 };
+  atomic { lost=0 };
+#else
+  atomic { s=0; d=deaths; deaths=0 };
+#ifdef M_DEATHS_ONLY
+  atomic { l=(d && lost); lost=0;
+#else
+  atomic { l=lost; lost=0;
+#endif
+           if :: d || l -> d=0; al=1 :: else -> goto looked fi };
+all:                            /* a ticket again, where one may be lost; then look at the job */
+  atomic { if :: atag[s]==0 -> goto next :: else fi;
+           if :: l && !closing[s] && !bl[s] :: else -> goto job fi };
+  EACHC(WAITS)
+  atomic { if :: nwait -> nwait=0 :: else -> goto job fi };
+#ifndef M_NO_REPOST
+  POST(s)
+#endif
+  FLUSH
+  goto job;
+#endif
+looked:
+#ifdef M_HW_LATE
+  atomic { if :: sl && !other -> hw=1 :: else fi };
+#endif
+  atomic {
+    s=0;
+    if
+    :: other -> other=0; if :: ended && ENOUGH -> NUDGE :: else fi; ended=0; goto sleep
+    :: !other && sl && !ended -> goto sleep
+    :: !other && sl && ended -> ended=0; goto awake
+    :: !other && !sl -> ended=0
+#ifndef M_DRAIN_LATE
+       ; if :: BACKLOG :: else -> goto loop fi
+#endif
+    fi };
+  FLUSH
 #ifdef M_DRAIN_LATE
   bp=0;
 #endif
-  atomic { s=0; x=0; d=0; l=0; if :: ENOUGH -> goto awake :: else fi };
-#ifdef M_HW_LATE
-  atomic { if :: BACKLOG -> hw=2 :: else -> hw=1 fi };
-#elif defined(M_NO_RETRY)
-  atomic { if :: BACKLOG && hw==1 -> hw=2 :: else fi };
-#else
-  atomic { if :: BACKLOG && hw==1 -> goto wait :: else fi };    /* it came with this look: once more */
-#endif
+  goto loop;
+
 sleep:
   if                            /* poll() of the bell */
 #ifdef M_DRAIN_LATE
-  :: atomic { bp -> goto loop }
+  :: bp
 #else
   :: atomic { bp -> bp=0 }      /* read it empty, then look again */
 #endif
@@ -739,6 +990,7 @@ sleep:
 #endif
 #ifdef THREADS
   EACHS(SUBMIT2)
+  :: atomic { deaths || FULL -> other=1; goto look }            /* mp_pool_look() before it submits */
 #endif
 #if NTERM>0 && !defined(LAST)
   :: atomic { ntm>0 -> ntm--; goto term }
@@ -750,48 +1002,49 @@ sleep:
 #endif
   fi;
 awake:
-  atomic { hw=0; goto loop };
+  atomic { sl=0; hw=0; goto look };
 
-sweep:                          /* slot s: first end what must not begin, then look at every word */
+job:                            /* slot s: first end what must not begin, then look at every word */
 #ifdef CANCEL
-  if :: atag[s]!=0 && CLOSED -> EACHC(CLOSEWORD) :: else fi;
-#endif
-  atomic { if :: atag[s]==0 -> goto swnext :: else fi; LOOK(0);
-#if NC>1
-  };
-  atomic { LOOK(1);
-#endif
-#if NC>2
-  };
-  atomic { LOOK(2);
-#endif
-    if
-    :: nterm==NC -> over[atag[s]]=1; atag[s]=0; closing[s]=0; bl[s]=0; goto swnext
-    :: else -> nterm=0;
-       if :: l && nwait && !closing[s] -> nwait=0 :: else -> goto swnext fi
-    fi };
-#ifndef M_NO_REPOST
-  POST(s);
-#endif
-swnext:
+  if :: CLOSED -> EACHC(CLOSEWORD) skip :: else fi;
 #if NSTOP>0
+#ifdef M_NO_POKE
+  pk=0;
+#else
   if :: atomic { pk -> pk=0; poke=1 } :: !pk fi;
 #endif
-  atomic { nterm=0; nwait=0; now=0;
-    if
-    :: other -> other=0; s=0; NUDGE goto sleep
-    :: !other && s==0 -> goto next0
-#if NS>1
-    :: !other && s==1 -> goto next1
 #endif
+#endif
+  EACHC(LOOK)
+  atomic { over[atag[s]]=1; atag[s]=0; closing[s]=0; bl[s]=0; ended=1; goto next };
+undone:
+#if defined(CANCEL) && defined(FAILHINT)
+  if :: atomic { !closing[s] && !other -> closing[s]=1; goto job } :: true fi;  /* one has failed */
+#endif
+next:
+  atomic { CLEARREADY
+    if
+    :: now -> now=0; goto looked
+    :: !now && al && s+1<NS -> s++
+    :: !now && al && s+1==NS -> al=0; l=0; goto looked
+    :: !now && !al && s==0 -> goto ready1
+    :: !now && !al && s>0 -> goto counts
     fi };
+#ifndef M_NO_SWEEP
+  goto all;
+#endif
 
 term:                           /* terminate, or poison: the supervisor kills every worker */
+  tclosed=1;
+#ifndef M_TERM_OPEN
   cclosed=1;
+#endif
   LIFE_EOF;
 gendead:                        /* every process of the generation is gone: no other writer is left */
   atomic {
+#ifndef NOFORK
     assert(NTERM>ntm || NSUP>nsk);
+#endif
     EACHS(LATEMARK)             /* the pool is broken: each open job ends, with an error where it must */
     tclosed=1; cclosed=1; goto fin
   };

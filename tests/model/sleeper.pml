@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sleeper.pml - Promela model of the threads of one host that wait for jobs, src/pool/gather.c.
+ *
+ * NT threads wait for one job each.  The first that comes sleeps on the bell and looks for all (the
+ * sleeper); the others wait on a condition of their own.  Who leaves passes the role on, by a signal to
+ * the first that still waits.  A worker ends each job, leaves its ready bit and rings if the host says
+ * that it waits; other threads cancel (NCANCEL) and look (NLOOK), and wake the sleeper by the nudge pipe
+ * if its own job has ended by that.  Limits pass (NLATE): a waiter leaves that has not what it waited for.
+ *
+ * What must hold: every thread comes to its end.  One that sleeps or waits for ever, while the others are
+ * done, is an invalid end state.  Conditions are never woken for nothing here: that could only hide it.
+ * The lock is one bit; what happens under it is a step for each access to what a worker shares.
+ *
+ *   M_NO_HAND_OVER   who leaves wakes nobody to take its place
+ *   M_HAND_SELF      who leaves is in the list still, and may wake itself
+ *   M_NO_WAKE        the sleeper does not wake those whose jobs have ended
+ *   M_NO_NUDGE       who ends the sleeper's job signals its condition, where it does not wait
+ *   M_NUDGE_ALL      the others are nudged, too, and not signalled
+ *   M_STAYS          the sleeper leaves and is taken for the sleeper still
+ *   M_NO_HW          the sleeper does not say that it waits
+ *   M_HW_LATE        it says so after it has looked
+ *   M_NO_LOOK        it says so and does not look
+ *   M_DRAIN_LATE     the bell is read empty after the look
+ *   M_CHECK_FIRST    a waiter looks for the sleeper, lets go of the lock, and waits then
+ *   M_LATE_KEEPS     a waiter that is late leaves without handing over
+ */
+#ifndef NT
+#define NT 3
+#endif
+#ifndef NCANCEL
+#define NCANCEL 1
+#endif
+#ifndef NLOOK
+#define NLOOK 1
+#endif
+#ifndef NLATE
+#define NLATE 1
+#endif
+
+/* ---- shared with the worker -------------------------------------------------------------------- */
+bit ready[NT], bell, hw;
+
+/* ---- the host's, under the lock ----------------------------------------------------------------- */
+bit lock;
+bit ended[NT], listed[NT];
+chan list = [NT] of {byte};     /* of those who wait, in the order in which they came */
+byte sleeper;                   /* 1 + its number; 0: nobody */
+bit blocked[NT], signalled[NT]; /* in pthread_cond_wait(), and to be woken from it */
+bit nudge;                      /* the nudge pipe is not empty */
+byte ncancel=NCANCEL, nlook=NLOOK, nlate=NLATE;
+
+#define LOCK   atomic { !lock -> lock=1 }
+#define UNLOCK lock=0
+
+/* pthread_cond_signal() is lost on who does not wait */
+#define SIGNAL(k) if :: blocked[k] -> signalled[k]=1 :: else fi
+
+#if defined(M_NO_NUDGE)
+#define WAKE(k) SIGNAL(k)
+#elif defined(M_NUDGE_ALL)
+#define WAKE(k) nudge=1
+#else
+#define WAKE(k) if :: sleeper==k+1 -> nudge=1 :: else -> SIGNAL(k) fi
+#endif
+
+/* mp_wake_waiters() */
+inline wake_waiters()
+{
+  d_step {
+    j=0;
+    do
+    :: j<NT -> if :: listed[j] && ended[j] -> WAKE(j) :: else fi; j++
+    :: else -> j=0; break
+    od
+  }
+}
+
+/* look(): the ready bits, each exchanged for 0 */
+inline look()
+{
+  any=0;
+  do
+  :: atomic { j<NT -> if :: ready[j] -> ready[j]=0; if :: !ended[j] -> ended[j]=1; any=1 :: else fi
+                         :: else fi; j++ }
+  :: atomic { j==NT -> j=0; break }
+  od
+}
+
+/* mp_hand_over() */
+inline hand_over()
+{
+  d_step {
+    if
+    :: sleeper==0 && nempty(list) -> list?<j>; SIGNAL(j); j=0
+    :: else
+    fi
+  }
+}
+
+proctype Waiter(byte i) {
+  byte j; bit any, late, pb, pn;
+
+  atomic { !lock -> if :: ended[i] -> goto out :: else -> lock=1; list!i; listed[i]=1 fi };
+again:
+  if
+  :: ended[i] || late -> goto leave
+  :: !ended[i] && !late && sleeper!=0 ->                /* wait_for_sleeper() */
+#ifdef M_CHECK_FIRST
+     UNLOCK;
+     blocked[i]=1;
+#else
+     atomic { blocked[i]=1; UNLOCK };
+#endif
+     if
+     :: atomic { signalled[i] -> signalled[i]=0; blocked[i]=0 }
+     :: atomic { !signalled[i] && nlate>0 -> nlate--; late=1; blocked[i]=0 }
+     fi;
+     LOCK;
+     goto again
+  :: !ended[i] && !late && sleeper==0                   /* wait_for_bell() */
+  fi;
+  sleeper=i+1;
+#if !defined(M_HW_LATE) && !defined(M_NO_HW)
+  hw=1;
+#endif
+#ifdef M_NO_LOOK
+  any=0;
+#else
+  look();
+#endif
+#ifdef M_HW_LATE
+  hw=1;
+#endif
+  if
+  :: any
+  :: !any ->
+     UNLOCK;
+     if                                                 /* poll() */
+     :: atomic { bell || nudge -> pb=bell; pn=nudge }
+     :: atomic { nlate>0 -> nlate--; late=1 }
+     fi;
+     atomic { if :: pn -> nudge=0; pn=0 :: else fi };
+#ifndef M_DRAIN_LATE
+     atomic { if :: pb -> bell=0; pb=0 :: else fi };
+#endif
+     LOCK
+  fi;
+#ifndef M_STAYS
+  sleeper=0;
+#endif
+  hw=0;
+  look();
+#ifdef M_DRAIN_LATE
+  bell=0; pb=0;
+#endif
+#ifndef M_NO_WAKE
+  wake_waiters();
+#endif
+  goto again;
+
+leave:
+  atomic {
+#ifdef M_HAND_SELF
+    hand_over();
+#endif
+    list??eval(i); listed[i]=0;
+#ifdef M_LATE_KEEPS
+    if :: ended[i] -> hand_over() :: else fi;
+#elif !defined(M_NO_HAND_OVER) && !defined(M_HAND_SELF)
+    hand_over();
+#endif
+    UNLOCK
+  };
+out:
+  assert(ended[i] || late)
+}
+
+/* A thread that does not wait: mp_job_close(), mp_pool_look(). */
+proctype Other() {
+  byte j; bit any;
+
+end_other:
+  do
+  :: atomic { ncancel>0 && !lock -> ncancel--;
+              if :: ended[0]=1 :: ended[1]=1 :: ended[NT-1]=1 fi;
+              wake_waiters() }
+  :: atomic { nlook>0 && !lock -> nlook--; lock=1 };
+     look();
+     atomic { wake_waiters(); UNLOCK }
+  od
+}
+
+/* announce() in worker.c, once for each job, in any order */
+proctype Worker() {
+  byte j; bit told[NT];
+
+end_worker:
+  do
+  :: atomic { !told[0] -> told[0]=1; ready[0]=1 }; if :: hw -> bell=1 :: !hw fi
+  :: atomic { !told[1] -> told[1]=1; ready[1]=1 }; if :: hw -> bell=1 :: !hw fi
+#if NT>2
+  :: atomic { !told[2] -> told[2]=1; ready[2]=1 }; if :: hw -> bell=1 :: !hw fi
+#endif
+  od
+}
+
+init {
+  atomic {
+    run Waiter(0); run Waiter(1);
+#if NT>2
+    run Waiter(2);
+#endif
+    run Other(); run Worker()
+  }
+}
