@@ -393,7 +393,7 @@ static void what_was_rung_is_told_before_the_supervisors_end(void **state)
         assert_int_equal(mp_generation_sleep(&generation, MP_FOREVER, true), AWAKE_UNSUPERVISED);
         close(held);
     } else {
-        mp_generation_kill(&generation);
+        mp_generation_kill(&generation, GRACE_MS);
     }
     assert_int_equal(until_gone(in_ms(5 * SECOND_MS)), 0);
     finish_with(held >= 0 ? SIGKILL : 0);
