@@ -391,6 +391,7 @@ static void a_bell_that_rings_does_not_hide_the_supervisors_end(void **state)
         mp_ring(held);
         /* Though it rings: a stray that rings without end is not to hide this. */
         assert_int_equal(mp_generation_sleep(&generation, MP_FOREVER, true), AWAKE_UNSUPERVISED);
+        close(held);
     } else {
         mp_generation_kill(&generation, GRACE_MS);
     }
