@@ -65,31 +65,13 @@ static void close_pass(struct job *job)
         mp_generation_poke(&job->pool->generation);
 }
 
-/* Could this word be there? */
-static bool plausible(const struct job *job, struct chunk_view view)
-{
-    if (view.id != job->id || view.state == CHUNK_NONE || view.state >= CHUNK_STATE_COUNT)
-        return false;
-    return view.state == CHUNK_RUNNING || view.state == CHUNK_STOPPING
-               ? view.worker < job->pool->region.workers
-               : view.worker == 0;
-}
-
-static struct chunk_view view_chunk(const struct job *job, uint64_t chunk)
-{
-    /* Acquire: pairs with the release of the finishing CAS, or of the supervisor's burial.
-     * Sequentially consistent, as mp_word_cancel() before it and the look back of a worker: of host
-     * and worker that end the last two chunks at once, at least one sees both ended. */
-    return mp_word_view(atomic_load_explicit(&job->words[chunk], memory_order_seq_cst));
-}
-
 /* Go past the chunks that have ended.  False: impossible. */
 static bool pass_ended(struct job *job)
 {
     for (; job->ended_below < job->chunks; job->ended_below++) {
-        struct chunk_view view = view_chunk(job, job->ended_below);
+        struct chunk_view view = mp_chunk_view(job, job->ended_below);
 
-        if (!plausible(job, view))
+        if (!mp_chunk_is_plausible(job, view))
             return false;
         if (!mp_chunk_is_terminal(view.state))
             return true;
@@ -101,9 +83,9 @@ static bool pass_ended(struct job *job)
 static int any_chunk(const struct job *job, uint64_t first, bool (*has)(unsigned state))
 {
     for (uint64_t i = first; i < job->chunks; i++) {
-        struct chunk_view view = view_chunk(job, i);
+        struct chunk_view view = mp_chunk_view(job, i);
 
-        if (!plausible(job, view))
+        if (!mp_chunk_is_plausible(job, view))
             return -1;
         if (has(view.state))
             return 1;
@@ -445,81 +427,4 @@ int mp_job_wait(struct job *job, int64_t deadline)
     mp_job_close(job, true);
     mp_job_wait_stopped(job, mp_deadline(STOP_MS));
     return r;
-}
-
-/* ---- how a chunk ended ----------------------------------------------------------------------- */
-
-static int error_of(const struct job *job, struct chunk_view view)
-{
-    if (job->distrusted || !plausible(job, view))
-        return MPROC_EBROKEN;
-    switch (view.state) {
-    case CHUNK_DONE:
-        return 0;
-    case CHUNK_FAILED:
-        return MPROC_ETASK;
-    case CHUNK_CRASHED:
-        return MPROC_ECRASHED;
-    case CHUNK_TIMED_OUT:
-        return MPROC_ELIMIT;
-    case CHUNK_STOPPED:
-    case CHUNK_CANCELLED:
-        return -ECANCELED;
-    default:
-        return job->unfinished;
-    }
-}
-
-/* The outcomes of many chunks have no pages until one is written, and where the machine has none to
- * give, nobody wrote it; to read it then would be a SIGBUS. */
-static bool outcome_is_there(const struct job *job, uint64_t chunk)
-{
-    const char *outcome = (const char *)&job->outcomes[chunk];
-    const struct memory *memory = &job->pool->region.memory;
-
-    return job->chunks == 1 || mp_memory_commit(memory, (size_t)(outcome - memory->base),
-                                                sizeof job->outcomes[chunk]) == 0;
-}
-
-/* What the worker or the supervisor left beside the word. */
-static void copy_outcome(const struct job *job, uint64_t chunk, mproc_failure *failure)
-{
-    struct outcome_shm outcome;
-    uint64_t first = chunk * job->chunk_items;
-    /* Volatile: read once, whatever a compiler makes of the check and the use. */
-    uint64_t item = *(volatile uint64_t *)&job->outcomes[chunk].item;
-
-    if (!outcome_is_there(job, chunk)) {
-        snprintf(failure->text, sizeof failure->text, "no memory to say more");
-        return;
-    }
-    memcpy(&outcome, &job->outcomes[chunk], sizeof outcome);
-    failure->code = outcome.code;
-    failure->signal = outcome.signal;
-    failure->pid = outcome.pid;
-    if (item >= first && item - first < job->chunk_items && item < job->count)
-        failure->index = item;
-    outcome.text[sizeof outcome.text - 1] = '\0';
-    memcpy(failure->text, outcome.text, sizeof failure->text);
-}
-
-int mp_job_error(const struct job *job, uint64_t chunk)
-{
-    return error_of(job, view_chunk(job, chunk));
-}
-
-int mp_job_status(const struct job *job, uint64_t chunk, mproc_failure *failure)
-{
-    struct chunk_view view = view_chunk(job, chunk);
-
-    *failure = (mproc_failure){.size = sizeof *failure,
-                               .index = chunk * job->chunk_items,
-                               .error = error_of(job, view),
-                               .attempts = view.attempts};
-    if (failure->error == MPROC_ETASK || failure->error == MPROC_ECRASHED ||
-        failure->error == MPROC_ELIMIT)
-        copy_outcome(job, chunk, failure);
-    if (failure->error == MPROC_EBROKEN)
-        memcpy(failure->text, job->pool->why_broken, sizeof failure->text);
-    return failure->error;
 }

@@ -181,25 +181,42 @@ void mp_generation_kill(struct generation *generation, int64_t grace_ms)
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+/* Poll until something is ready (its count) or the deadline has passed (0); negative: a descriptor is
+ * not ours any more.  The program may close one just now, or a signal have poll() called anew: look
+ * again. */
+static int poll_own(const struct generation *generation, struct pollfd *polled, size_t count,
+                    int64_t deadline)
+{
+    const struct guard *guard = &generation->guard;
+
+    for (;;) {
+        int64_t look_again = mp_deadline(LOOK_AGAIN_MS);
+        int ready;
+
+        if (mp_guard_fd(guard, BELL_READ) < 0 || mp_guard_fd(guard, NUDGE_READ) < 0 ||
+            mp_guard_fd(guard, TICKET_READ) < 0)
+            return -EBADF; /* without the last, posting could be a SIGPIPE */
+        ready = mp_poll(polled, count, look_again < deadline ? look_again : deadline);
+        if (ready || look_again >= deadline)
+            return ready;
+    }
+}
+
 enum awakening mp_generation_sleep(struct generation *generation, int64_t deadline, bool supervised)
 {
     enum { BELL, NUDGE, SUPERVISOR, POLLED };
     const struct guard *guard = &generation->guard;
+    const int *fds = generation->fds;
     struct pollfd polled[POLLED] = {
-        [BELL] = {.fd = mp_guard_fd(guard, BELL_READ), .events = POLLIN},
-        [NUDGE] = {.fd = mp_guard_fd(guard, NUDGE_READ), .events = POLLIN},
-        [SUPERVISOR] = {.fd = supervised ? generation->fds[WATCH] : -1, .events = POLLIN}};
+        [BELL] = {.fd = fds[BELL_READ], .events = POLLIN},
+        [NUDGE] = {.fd = fds[NUDGE_READ], .events = POLLIN},
+        [SUPERVISOR] = {.fd = supervised ? fds[WATCH] : -1, .events = POLLIN}};
     char bytes[4096]; /* what is not read by this rings again at the next sleep: no harm */
+    int ready = poll_own(generation, polled, POLLED, deadline);
     ssize_t n = -EAGAIN;
-    int64_t look_again = mp_deadline(LOOK_AGAIN_MS);
-    int ready;
 
-    if (polled[BELL].fd < 0 || polled[NUDGE].fd < 0 || mp_guard_fd(guard, TICKET_READ) < 0)
-        return AWAKE_FAILED; /* without the last, posting could be a SIGPIPE */
-    /* The program may close them just now, or a signal have poll() called anew: look again. */
-    ready = mp_poll(polled, POLLED, look_again < deadline ? look_again : deadline);
     if (ready == 0)
-        return look_again < deadline ? AWAKE_RUNG : AWAKE_LATE;
+        return AWAKE_LATE;
     if (ready < 0 || (polled[BELL].revents | polled[NUDGE].revents) & (POLLNVAL | POLLERR))
         return AWAKE_FAILED;
     if (polled[NUDGE].revents) {

@@ -5,8 +5,9 @@
  *
  *     submit.c       a job gets a slot, memory, chunk words and tickets
  *     worker.c       a worker takes a ticket, claims chunks, runs them, rings
- *     supervisor.c   what happens when a worker dies or is too slow
- *     gather.c       the host waits, looks, and sees that the job has ended
+ *     supervisor.c   what happens when a worker dies or is too slow; child.c: how one begins, bury.c:
+ *                    what is mended when it ends
+ *     gather.c       the host waits, looks, and sees that the job has ended; chunk.c: what it reads
  *     map.c          many items as one job, results in order; future.c: one task as one job
  *     pool.c         the life of it all; generation.c: the processes
  *
@@ -177,6 +178,15 @@ int mp_job_commit_output(struct job *job, size_t length);
 void mp_job_release_slot(struct job *job);
 void mp_job_finish(struct job *job);
 
+/* ---- chunk.c --------------------------------------------------------------------------------- */
+
+struct chunk_view mp_chunk_view(const struct job *job, uint64_t chunk);
+/* Could this word be there? */
+bool mp_chunk_is_plausible(const struct job *job, struct chunk_view view);
+/* How chunk `chunk` of an ended job ended: 0 or the error; the second with all that is known of it. */
+int mp_job_error(const struct job *job, uint64_t chunk);
+int mp_job_status(const struct job *job, uint64_t chunk, mproc_failure *failure);
+
 /* ---- gather.c -------------------------------------------------------------------------------- */
 
 /* Wait until done(arg), which is asked with the lock held.  0 or -ETIMEDOUT. */
@@ -185,10 +195,6 @@ int mp_wait(mproc_pool *pool, bool (*done)(const void *arg), const void *arg, in
 bool mp_pool_look(mproc_pool *pool, bool only_deaths);
 /* Cancel what is not begun of a job; with `stop`, kill what runs.  Ends the job if that ends it. */
 void mp_job_close(struct job *job, bool stop);
-/* How chunk `chunk` of an ended job ended: 0 or the error; the second with all that is known of it.
- * What is shared is copied once and checked. */
-int mp_job_error(const struct job *job, uint64_t chunk);
-int mp_job_status(const struct job *job, uint64_t chunk, mproc_failure *failure);
 /* Wait until the job has ended.  At the deadline cancel it, kill what runs of it, and -ETIMEDOUT;
  * if that has no effect within STOP_MS, the pool is poisoned. */
 int mp_job_wait(struct job *job, int64_t deadline);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The supervisor: forks the workers, reaps them, mends what a dead one left, replaces it, enforces
- * deadlines, and ends everything when the host is gone.  It has a process of its own with one
+ * The supervisor: forks the workers (child.c is what they do first), reaps them, has what a dead one
+ * left mended (bury.c), replaces it, enforces deadlines, and ends everything when the host is gone.  It has a process of its own with one
  * thread and the memory of the moment the pool was made; it runs no user code but in the workers it
  * forks, and allocates nothing.  It never touches a result, and trusts nothing that a worker can
  * write.
@@ -9,14 +9,12 @@
 #include "supervisor.h"
 
 #include <errno.h>
-#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../point.h"
-#include "worker.h"
 
 enum {
     /* In a row, with no worker up, the pool gives up: so many, and at least four for each worker.
@@ -24,108 +22,18 @@ enum {
     MAX_FAILED_STARTS = 16,
     MAX_BACKOFF_SHIFT = 7, /* 128 ms between starts at most */
     NS_PER_MS = 1000000,
-    EXIT_CANNOT_START = 125,
-    FOREIGN_WORDS_MAX = 512, /* in a row, a page of them: beyond, the job has no words */
 };
 
-/* ---- the child: a worker --------------------------------------------------------------------- */
-
-/* Descriptors of the worker that its own children must not hold, or the bell would never end. */
-static int worker_fds[3];
-static struct guard worker_guard = {.fds = worker_fds, .count = 3};
+/* ---- starting workers ------------------------------------------------------------------------ */
 
 /* The supervisor keeps both ends of a worker's bond.  Should it die while this process has copies of
  * them still, they are the last, and the group of that worker is to be told by their closing: the
  * writing end goes first, when there is still a reading end that has an owner. */
-static void close_bond(struct seat *seat)
+void mp_close_bond(struct seat *seat)
 {
     seat->bond[0] = mp_close(seat->bond[0]);
     seat->bond[1] = mp_close(seat->bond[1]);
 }
-
-static void child_keep_descriptors(struct supervisor *sup, uint32_t number)
-{
-    for (uint32_t i = 0; i < sup->region->workers; i++)
-        if (i != number)
-            close_bond(&sup->seats[i]);
-    sup->reaper[0] = mp_close(sup->reaper[0]);
-    sup->reaper[1] = mp_close(sup->reaper[1]);
-    sup->fds[CONTROL_READ] = mp_close(sup->fds[CONTROL_READ]);
-    sup->fds[WATCH_CHILD] = mp_close(sup->fds[WATCH_CHILD]); /* that is the supervisor's life */
-    worker_fds[0] = mp_move_up(sup->fds[TICKET_READ]);
-    worker_fds[1] = mp_move_up(sup->fds[BELL_WRITE]);
-    worker_fds[2] = sup->seats[number].bond[1];
-    if (mp_guard_lock() == 0) {
-        mp_guard_add(&worker_guard);
-        mp_guard_unlock();
-    }
-}
-
-/* By hand: snprintf is no call to make in a child of a fork before the user's own code runs. */
-static void child_set_name(uint32_t number)
-{
-    char name[24] = "mproc:w";
-    size_t at = strlen(name);
-
-    for (uint32_t unit = 1000; unit > 0; unit /= 10) /* there are 4096 at most */
-        if (number >= unit || unit == 1)
-            name[at++] = (char)('0' + number / unit % 10);
-    mp_set_name(name);
-}
-
-static _Noreturn void child_exit(int status)
-{
-    mp_flush_child();
-    _exit(status);
-}
-
-static _Noreturn void child_worker(struct supervisor *sup, uint32_t number)
-{
-    const mproc_pool_options *options = sup->options;
-    struct worker_shm *self = mp_region_worker(sup->region, number);
-    struct seat *seat = &sup->seats[number];
-    struct worker worker = {
-        .region = sup->region, .number = number, .items_left = options->tasks_per_worker};
-    enum worker_end end;
-    int32_t r = 0;
-
-    CRASH_POINT("worker forked");
-    setpgid(0, 0);
-    mp_signals_default();
-    child_keep_descriptors(sup, number);
-    worker.tickets = worker_fds[0];
-    worker.bell = worker_fds[1];
-    mp_bond_child(seat->bond, BOND_THREAD, sup->self);
-    CRASH_POINT("worker bonded");
-    child_set_name(number);
-    mp_stdin_null();
-    if (options->nice)
-        mp_renice(options->nice);
-    if (options->child_fork)
-        options->child_fork();
-    if (options->init)
-        r = options->init((int32_t)number, options->arg);
-    if (r) {
-        memcpy(mp_region_pool(sup->region)->init_text, mp_worker_fail_text(), WORKER_TEXT_MAX);
-        child_exit((r & 0xff) ? r & 0xff : EXIT_CANNOT_START);
-    }
-    if (mp_guard_fd(&worker_guard, 0) < 0 || mp_guard_fd(&worker_guard, 1) < 0)
-        child_exit(EXIT_CANNOT_START);                 /* init closed what it did not open */
-    mp_bond_child(seat->bond, BOND_THREAD, sup->self); /* init may have changed the user id */
-    CRASH_POINT("worker ready, not up");
-    /* Release / the supervisor's acquire, though by then this process is dead and reaped. */
-    atomic_store_explicit(&self->up, 1, memory_order_release);
-    CRASH_POINT("worker up");
-    end = mp_worker_run(&worker);
-    if (end == WORKER_DOOMED)
-        _exit(0);
-    if (options->exit)
-        options->exit((int32_t)number, options->arg);
-    CRASH_POINT("worker about to exit");
-    child_exit(0);
-}
-
-/* ---- starting workers ------------------------------------------------------------------------ */
 
 static bool any_worker_up(const struct supervisor *sup)
 {
@@ -220,10 +128,10 @@ static void start_worker(struct supervisor *sup, uint32_t number)
     if (pid == 0) {
         pid = mp_fork(&mask, NULL);
         if (pid == 0)
-            child_worker(sup, number);
+            mp_worker_main(sup, number);
     }
     if (pid < 0) {
-        close_bond(seat);
+        mp_close_bond(seat);
         start_failed(sup, number, BROKEN_FORK, pid);
         return;
     }
@@ -256,118 +164,7 @@ static int64_t start_due(struct supervisor *sup)
     return next;
 }
 
-/* ---- mending what the dead left -------------------------------------------------------------- */
-
-/* The job whose ticket is in a worker's record; NULL: none. */
-static const struct job_shm *job_of(const struct supervisor *sup, uint32_t number)
-{
-    /* Acquire: pairs with the worker's release, by which what it saw of the job is seen here. */
-    uint64_t ticket =
-        atomic_load_explicit(&mp_region_worker(sup->region, number)->ticket, memory_order_acquire);
-
-    if (!ticket || mp_job_slot((uint32_t)ticket) >= MP_SLOTS)
-        return NULL;
-    return mp_region_job(sup->region, mp_job_slot((uint32_t)ticket));
-}
-
-struct corpse {
-    const struct supervisor *sup;
-    const struct job_shm *job;
-    uint32_t number;
-    uint64_t chunk;
-    pid_t pid;
-    int status; /* of waitpid */
-};
-
-static void fill_outcome(const struct corpse *dead)
-{
-    struct outcome_shm *outcome = mp_region_outcome(dead->sup->region, dead->job, dead->chunk);
-
-    if (!outcome)
-        return;
-    outcome->code = WIFEXITED(dead->status) ? WEXITSTATUS(dead->status) : 0;
-    outcome->signal = WIFSIGNALED(dead->status) ? WTERMSIG(dead->status) : 0;
-    outcome->pid = (int32_t)dead->pid;
-    outcome->item = atomic_load_explicit(&mp_region_worker(dead->sup->region, dead->number)->item,
-                                         memory_order_relaxed);
-    outcome->length = 0;
-    outcome->text[0] = '\0';
-}
-
-/* The words of a job, as many as there seem to be for who does not trust its descriptor: they name
- * its slot.  A count that somebody scribbled on would have this process go through all the memory
- * there is for words, which becomes real by being read. */
-static chunk_word *words_of(const struct supervisor *sup, const struct job_shm *job,
-                            uint64_t *chunks)
-{
-    uint32_t slot = (uint32_t)(job - mp_region_job(sup->region, 0));
-    uint32_t foreign = 0;
-    uint64_t count = 0;
-    chunk_word *words = mp_region_words(sup->region, job, &count);
-
-    *chunks = count;
-    for (uint64_t i = 0; i < *chunks; i++) {
-        /* Relaxed: a guess; and of a job whose chunk a dead worker holds no word changes its slot.
-         */
-        uint32_t id = mp_word_view(atomic_load_explicit(&words[i], memory_order_relaxed)).id;
-
-        foreign = id && mp_job_slot(id) == slot ? 0 : foreign + 1; /* no job has the id 0 */
-        if (foreign == FOREIGN_WORDS_MAX)
-            *chunks = i;
-    }
-    return words;
-}
-
-static sigjmp_buf no_page;
-
-static void on_no_page(int signal)
-{
-    (void)signal;
-    siglongjmp(no_page, 1);
-}
-
-/* In memory that nobody has touched; a machine that has no more says so by SIGBUS, and then it stays
- * unwritten. */
-static void write_outcome(void *arg)
-{
-    const struct sigaction action = {.sa_handler = on_no_page, .sa_flags = (int)SA_RESETHAND};
-
-    if (sigsetjmp(no_page, 1))
-        return;
-    sigaction(SIGBUS, &action, NULL);
-    fill_outcome(arg);
-    signal(SIGBUS, SIG_DFL);
-}
-
-/* End the chunk of this job that the dead worker held.  False: it held none. */
-static bool bury_in(struct corpse *dead, const struct job_shm *job)
-{
-    /* Relaxed: of a job whose chunk it held the host changes nothing; another's does not matter. */
-    unsigned retries = atomic_load_explicit(&job->retries, memory_order_relaxed);
-    uint64_t chunks;
-    chunk_word *words = words_of(dead->sup, job, &chunks);
-
-    dead->job = job;
-    for (dead->chunk = 0; dead->chunk < chunks; dead->chunk++)
-        if (mp_word_bury(&words[dead->chunk], dead->number, retries,
-                         dead->sup->seats[dead->number].expired, write_outcome, dead) != CHUNK_NONE)
-            return true;
-    return false;
-}
-
-/* End the chunk that the dead worker held, if it held one.  Its ticket says which job to look at;
- * but a task may have scribbled over that, so if there is none it is looked for everywhere. */
-static void bury(const struct supervisor *sup, uint32_t number, pid_t pid, int status)
-{
-    struct corpse dead = {.sup = sup, .number = number, .pid = pid, .status = status};
-    const struct job_shm *job = job_of(sup, number);
-
-    if (job && bury_in(&dead, job))
-        return;
-    for (uint32_t slot = 0; slot < sup->slots; slot++)
-        if (bury_in(&dead, mp_region_job(sup->region, slot)))
-            return;
-}
+/* ---- reaping --------------------------------------------------------------------------------- */
 
 /* A worker is dead and reaped: nothing of it runs any more. */
 static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int status)
@@ -377,9 +174,9 @@ static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int 
     bool up = atomic_load_explicit(&record->up, memory_order_acquire);
     bool left = atomic_load_explicit(&record->left, memory_order_acquire);
 
-    bury(sup, number, pid, status);
+    mp_bury(sup, number, pid, status);
     seat->pid = 0;
-    close_bond(seat);
+    mp_close_bond(seat);
     if (!up && !left) {
         start_failed(sup, number, sup->options->init ? BROKEN_INIT : BROKEN_START,
                      WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status));
@@ -433,23 +230,6 @@ static void reap(struct supervisor *sup)
 
 /* ---- stopping -------------------------------------------------------------------------------- */
 
-/* Does the worker hold a chunk in this state? */
-static bool holds_chunk(const struct supervisor *sup, uint32_t number, enum chunk_state state)
-{
-    const struct job_shm *job = job_of(sup, number);
-    uint64_t chunks = 0;
-    chunk_word *words = job ? words_of(sup, job, &chunks) : NULL;
-
-    for (uint64_t i = 0; i < chunks; i++) {
-        struct chunk_view view =
-            mp_word_view(atomic_load_explicit(&words[i], memory_order_acquire));
-
-        if (view.state == state && view.worker == number)
-            return true;
-    }
-    return false;
-}
-
 static void must_kill(struct supervisor *sup, uint32_t number)
 {
     if (!kill_worker(sup->seats[number].pid))
@@ -460,7 +240,7 @@ static void must_kill(struct supervisor *sup, uint32_t number)
 static void kill_stopping(struct supervisor *sup)
 {
     for (uint32_t i = 0; i < sup->region->workers; i++)
-        if (sup->seats[i].pid > 0 && holds_chunk(sup, i, CHUNK_STOPPING)) {
+        if (sup->seats[i].pid > 0 && mp_holds_chunk(sup, i, CHUNK_STOPPING)) {
             CRASH_POINT("to be stopped, not killed");
             must_kill(sup, i);
         }
@@ -483,7 +263,7 @@ static void kill_stopped(struct supervisor *sup)
 {
     for (uint32_t i = 0; i < sup->region->workers; i++)
         if (sup->seats[i].pid > 0 && is_stopped(sup->seats[i].pid) &&
-            !holds_chunk(sup, i, CHUNK_RUNNING)) {
+            !mp_holds_chunk(sup, i, CHUNK_RUNNING)) {
             CRASH_POINT("found stopped, not killed");
             must_kill(sup, i);
         }
@@ -621,7 +401,7 @@ static void set_up(struct supervisor *sup)
     signal(SIGPIPE, SIG_IGN); /* ringing for a host that is gone */
     sigfillset(&all_but_child);
     sigdelset(&all_but_child, SIGCHLD);
-    sigdelset(&all_but_child, SIGBUS); /* see write_outcome() */
+    sigdelset(&all_but_child, SIGBUS); /* see bury.c */
     if (!r && (sigaction(SIGCHLD, &action, NULL) || sigprocmask(SIG_SETMASK, &all_but_child, NULL)))
         r = -errno;
     if (r)

@@ -45,7 +45,19 @@ struct supervisor {
     uint32_t slots;         /* the descriptors below this one have pages */
 };
 
+enum { EXIT_CANNOT_START = 125 };
+
 /* In the process just forked, with every signal blocked. */
 _Noreturn void mp_supervisor_run(struct supervisor *supervisor);
+
+void mp_close_bond(struct seat *seat);
+
+/* child.c: in the worker just forked, with every signal blocked. */
+_Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number);
+
+/* bury.c: end the chunk that the dead worker held, if it held one. */
+void mp_bury(const struct supervisor *sup, uint32_t number, pid_t pid, int status);
+/* Does the worker hold a chunk in this state? */
+bool mp_holds_chunk(const struct supervisor *sup, uint32_t number, enum chunk_state state);
 
 #endif

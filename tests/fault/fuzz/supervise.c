@@ -22,6 +22,8 @@ static _Noreturn void pretend_exit(int status);
 #define waitpid             pretend_wait
 #define setpgid(pid, group) ((void)(pid), (void)(group))
 #define _exit               pretend_exit
+#include "pool/bury.c"
+#include "pool/child.c"
 #include "pool/supervisor.c"
 
 enum { WORKERS = 3, FIRST_PID = 1 << 24 }; /* no pid of Linux is so high */

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NS_PER_MS = 1000000 };
+enum { NS_PER_MS = 1000000, QUIET_MAX = 1000 };
 
 struct input input;
 struct crew crews[CREWS];
@@ -79,14 +79,21 @@ int64_t mp_deadline(int64_t timeout_ms)
     return now + timeout_ms * NS_PER_MS;
 }
 
+void mp_pause(void)
+{
+}
+
 int mp_poll(struct pollfd *fds, size_t count, int64_t deadline)
 {
+    static unsigned quiet; /* in a row: the host looks again and again, and nobody will come */
     int ready;
 
     now += NS_PER_MS / 10;
     workers_turn();
     ready = poll(fds, (nfds_t)count, 0);
-    if (ready == 0 && deadline == MP_FOREVER) {
+    quiet = ready ? 0 : quiet + 1;
+    if (ready == 0 && (deadline == MP_FOREVER || quiet > QUIET_MAX)) {
+        quiet = 0;
         for (size_t i = 0; i < CREWS; i++)
             crew_dies(&crews[i]);
         ready = poll(fds, (nfds_t)count, 0);
@@ -144,6 +151,13 @@ void mp_memory_close(struct memory *memory)
 }
 
 /* ---- nobody to watch ------------------------------------------------------------------------- */
+
+pid_t mp_pidfd_pid(int fd, mode_t mode)
+{
+    (void)fd;
+    (void)mode;
+    return 0;
+}
 
 int mp_watch_open(int watch[2])
 {

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A worker process around its loop: what it does between the fork and the first ticket, and at its
+ * end.  Runs in the worker, which has the supervisor's memory; until the user's hooks it makes only
+ * async-signal-safe calls.
+ */
+#include "supervisor.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "../point.h"
+#include "worker.h"
+
+/* Descriptors of the worker that its own children must not hold, or the bell would never end. */
+static int worker_fds[3];
+static struct guard worker_guard = {.fds = worker_fds, .count = 3};
+
+static void child_keep_descriptors(struct supervisor *sup, uint32_t number)
+{
+    for (uint32_t i = 0; i < sup->region->workers; i++)
+        if (i != number)
+            mp_close_bond(&sup->seats[i]);
+    sup->reaper[0] = mp_close(sup->reaper[0]);
+    sup->reaper[1] = mp_close(sup->reaper[1]);
+    sup->fds[CONTROL_READ] = mp_close(sup->fds[CONTROL_READ]);
+    sup->fds[WATCH_CHILD] = mp_close(sup->fds[WATCH_CHILD]); /* that is the supervisor's life */
+    worker_fds[0] = mp_move_up(sup->fds[TICKET_READ]);
+    worker_fds[1] = mp_move_up(sup->fds[BELL_WRITE]);
+    worker_fds[2] = sup->seats[number].bond[1];
+    if (mp_guard_lock() == 0) {
+        mp_guard_add(&worker_guard);
+        mp_guard_unlock();
+    }
+}
+
+/* By hand: snprintf is no call to make in a child of a fork before the user's own code runs. */
+static void child_set_name(uint32_t number)
+{
+    char name[24] = "mproc:w";
+    size_t at = strlen(name);
+
+    for (uint32_t unit = 1000; unit > 0; unit /= 10) /* there are 4096 at most */
+        if (number >= unit || unit == 1)
+            name[at++] = (char)('0' + number / unit % 10);
+    mp_set_name(name);
+}
+
+static _Noreturn void child_exit(int status)
+{
+    mp_flush_child();
+    _exit(status);
+}
+
+_Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
+{
+    const mproc_pool_options *options = sup->options;
+    struct worker_shm *self = mp_region_worker(sup->region, number);
+    struct seat *seat = &sup->seats[number];
+    struct worker worker = {
+        .region = sup->region, .number = number, .items_left = options->tasks_per_worker};
+    enum worker_end end;
+    int32_t r = 0;
+
+    CRASH_POINT("worker forked");
+    setpgid(0, 0);
+    mp_signals_default();
+    child_keep_descriptors(sup, number);
+    worker.tickets = worker_fds[0];
+    worker.bell = worker_fds[1];
+    mp_bond_child(seat->bond, BOND_THREAD, sup->self);
+    CRASH_POINT("worker bonded");
+    child_set_name(number);
+    mp_stdin_null();
+    if (options->nice)
+        mp_renice(options->nice);
+    if (options->child_fork)
+        options->child_fork();
+    if (options->init)
+        r = options->init((int32_t)number, options->arg);
+    if (r) {
+        memcpy(mp_region_pool(sup->region)->init_text, mp_worker_fail_text(), WORKER_TEXT_MAX);
+        child_exit((r & 0xff) ? r & 0xff : EXIT_CANNOT_START);
+    }
+    if (mp_guard_fd(&worker_guard, 0) < 0 || mp_guard_fd(&worker_guard, 1) < 0)
+        child_exit(EXIT_CANNOT_START);                 /* init closed what it did not open */
+    mp_bond_child(seat->bond, BOND_THREAD, sup->self); /* init may have changed the user id */
+    CRASH_POINT("worker ready, not up");
+    /* Release / the supervisor's acquire, though by then this process is dead and reaped. */
+    atomic_store_explicit(&self->up, 1, memory_order_release);
+    CRASH_POINT("worker up");
+    end = mp_worker_run(&worker);
+    if (end == WORKER_DOOMED)
+        _exit(0);
+    if (options->exit)
+        options->exit((int32_t)number, options->arg);
+    CRASH_POINT("worker about to exit");
+    child_exit(0);
+}
