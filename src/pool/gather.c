@@ -318,11 +318,10 @@ static int sleep_on_bell(mproc_pool *pool, int64_t deadline)
     pthread_mutex_unlock(&pool->lock);
     awakening = mp_generation_sleep(generation, until, !told_to_end);
     pthread_mutex_lock(&pool->lock);
+    if (awakening == AWAKE_LATE && !grace_first)
+        return -ETIMEDOUT;
     switch (awakening) {
     case AWAKE_LATE:
-        if (!grace_first)
-            return -ETIMEDOUT;
-        /* fall through */
     case AWAKE_RUNG: /* a bell that never falls silent does not make the grace longer */
         if (mp_now() >= generation->grace && mp_generation_grace_over(generation))
             generation_died(pool);
