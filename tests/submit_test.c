@@ -430,6 +430,11 @@ static void tickets_that_are_due_when_a_pool_is_terminated_do_no_harm(void **sta
         const uint32_t tasks = full ? TASKS : FEW;
 
         open_pool(1, 64 * MIB);
+        if (pool->generation.supervisor <= 0) { /* threads: nobody can kill them */
+            close_pool();
+            free(futures);
+            skip();
+        }
         hold_workers(&held, 1);
         for (uint32_t i = 0; i < tasks; i++)
             assert_int_equal(
