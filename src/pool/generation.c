@@ -117,10 +117,8 @@ int mp_generation_post(struct generation *generation, const uint64_t *tickets, s
     if (count > PIPE_BUF / sizeof *tickets)
         count = PIPE_BUF / sizeof *tickets; /* so much is written whole or not at all */
     n = mp_write(pipe, tickets, count * sizeof *tickets);
-    if (n == -EAGAIN && count > 1) {
-        count = 1;
+    if (n == -EAGAIN && count > 1)
         n = mp_write(pipe, tickets, sizeof *tickets);
-    }
     if (n > 0 && n % (ssize_t)sizeof *tickets)
         return -EIO; /* a ticket cut in two: no pipe does that */
     return (int)(n < 0 ? n : n / (ssize_t)sizeof *tickets);
