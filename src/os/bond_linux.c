@@ -8,7 +8,9 @@
  * which is SIGKILL.  Nothing runs in the child for it, so what the child blocks is no matter.
  *
  * PDEATHSIG reaches the child alone, so a child that has it and leads a process group has such a
- * pipe besides, whose owner is the group.  That works as long as the child has it open.
+ * pipe besides, whose owner is the group.  Both ends of that are the parent's alone: what the child
+ * left in its group is told even when the child has ended before, or at the same time.  A process
+ * that ends lets go of its descriptors from the highest number down, so of the writing end first.
  */
 #define _GNU_SOURCE
 #include "os.h"
@@ -58,6 +60,7 @@ void mp_bond_child(int bond[2], enum bond_kind kind, pid_t parent)
             end_now();
         if (first && bind_to(bond[1], -getpid()) && mp_poll(&end, 1, 0) != 0)
             end_now(); /* a parent that ends closes its descriptors first */
+        bond[1] = mp_close(bond[1]);
         return;
     }
     fcntl(bond[1], F_SETFD, 0); /* the bond holds over an exec */

@@ -27,7 +27,11 @@ static void child_keep_descriptors(struct supervisor *sup, uint32_t number)
     sup->fds[WATCH_CHILD] = mp_close(sup->fds[WATCH_CHILD]); /* that is the supervisor's life */
     worker_fds[0] = mp_move_up(sup->fds[TICKET_READ]);
     worker_fds[1] = mp_move_up(sup->fds[BELL_WRITE]);
-    worker_fds[2] = sup->seats[number].bond[1];
+}
+
+static void child_guard_descriptors(const struct seat *seat)
+{
+    worker_fds[2] = seat->bond[1];
     if (mp_guard_lock() == 0) {
         mp_guard_add(&worker_guard);
         mp_guard_unlock();
@@ -69,6 +73,7 @@ _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
     worker.tickets = worker_fds[0];
     worker.bell = worker_fds[1];
     mp_bond_child(seat->bond, BOND_THREAD, sup->self);
+    child_guard_descriptors(seat);
     CRASH_POINT("worker bonded");
     child_set_name(number);
     mp_stdin_null();
