@@ -8,14 +8,16 @@
  * which is SIGKILL.  Nothing runs in the child for it, so what the child blocks is no matter.
  *
  * PDEATHSIG reaches the child alone, so a child that has it and leads a process group has such a
- * pipe besides, whose owner is the group.  Both ends of that are the parent's alone: what the child
- * left in its group is told even when the child has ended before, or at the same time.  A process
- * that ends lets go of its descriptors from the highest number down, so of the writing end first.
+ * pipe besides, whose owner is the group.  Both ends of that stay with the parent, so that what the
+ * child left in its group is told also when the child has ended before: a process that ends lets go
+ * of its descriptors from the highest number down, and so of the writing end first.  The child has
+ * the reading end a second time, for when a fork of the parent is just letting go of its copies.
  */
 #define _GNU_SOURCE
 #include "os.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -49,6 +51,24 @@ static bool bind_to(int fd, pid_t owner)
            fcntl(fd, F_SETFL, O_ASYNC) == 0;
 }
 
+/* The same reading end, opened anew, so that it lives by itself; as it is where there is no /proc. */
+static int reopen(int fd)
+{
+    char path[32] = "/proc/self/fd/";
+    size_t at = strlen(path);
+    int unit = 1, again;
+
+    while (fd / unit >= 10)
+        unit *= 10;
+    for (; unit > 0; unit /= 10)
+        path[at++] = (char)('0' + fd / unit % 10);
+    again = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (again < 0)
+        return fd;
+    mp_close(fd);
+    return again;
+}
+
 void mp_bond_child(int bond[2], enum bond_kind kind, pid_t parent)
 {
     struct pollfd end = {bond[1], POLLIN, 0};
@@ -58,9 +78,14 @@ void mp_bond_child(int bond[2], enum bond_kind kind, pid_t parent)
     if (kind == BOND_THREAD) {
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
             end_now();
-        if (first && bind_to(bond[1], -getpid()) && mp_poll(&end, 1, 0) != 0)
+        if (!first || bond[1] < 0)
+            return;
+        bind_to(bond[1], -getpid());
+        bond[1] = reopen(bond[1]);
+        bind_to(bond[1], -getpid());
+        end.fd = bond[1];
+        if (mp_poll(&end, 1, 0) != 0)
             end_now(); /* a parent that ends closes its descriptors first */
-        bond[1] = mp_close(bond[1]);
         return;
     }
     fcntl(bond[1], F_SETFD, 0); /* the bond holds over an exec */

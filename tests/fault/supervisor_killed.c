@@ -85,11 +85,8 @@ static uint64_t pick_kind(enum round_kind round, uint64_t *seed)
     if (r % 2)
         return QUICK;
     if (round == WHILE_WORKERS_CRASH)
-        return CRASHES;
-    /* Who leaves something here does not crash: a worker that ends in the same moment as the
-     * supervisor, while its successor's neighbour is just being forked and lets go of its copies of
-     * the bonds, may have nobody left to tell its group.  One kill in some thousands did that. */
-    return HANGS + (r >> 32) % (TASK_KINDS - HANGS);
+        return (r >> 32) % 2 ? CRASHES : LEAVES_CHILD;
+    return CRASHES + (r >> 32) % (TASK_KINDS - CRASHES);
 }
 
 /* ---- the killer ------------------------------------------------------------------------------ */
