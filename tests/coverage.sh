@@ -6,6 +6,18 @@
 #
 # The counters lie in a mapped file that forks share (continuous mode), so that what ran in a child
 # counts also when that was killed.
+#
+# What the suite leaves, and why:
+#   errors of system calls and of malloc    the short form of fault_calls strikes a sample of them, its
+#                                           long form each
+#   no memory for a page (bury.c, chunk.c)  fault_limits has it in the POSIX build, whose memory lies in
+#                                           a file system that can be made small
+#   other kernels and machines              no close_range, a pidfd without an inode of its own, no /proc,
+#                                           nested cgroup namespaces, more CPUs than workers may be
+#   two ends that meet within microseconds  a worker or a process that ends just as it is looked at;
+#                                           fault_hostile and fault_crash_points meet them now and then
+#   sizes beyond the address space          where the checks before leave nothing that could overflow
+#   what cannot be                          such lines say so
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit
 directory=$1
