@@ -5,9 +5,9 @@
     mutate.py [--sample N] [--seed S] [--jobs J] [--only PATTERN] [--check] [CMAKE-ARGUMENT...]
 
 The mutants stand in `mutants` beside this file.  Each is put into a copy of the tree, which is built,
-and the test programs run until one fails: first that of the file, then the other unit tests, then
-the programs of faults in their short forms.  A mutant that hangs is killed by the time limit.  A
-test that fails counts only if it passes with the code as it is.
+and the test programs that PROGRAMS names for its file run, in that order, until a test fails.  A
+mutant that hangs is killed by the time limit.  A test that fails counts only if its program passes
+with the code as it is.
 
 --sample N takes N mutants at random (the seed is printed), --check only looks whether each mutant
 can still be put in its place.  Exit status 0: at least 90 % were killed, and each survivor has its
@@ -31,9 +31,33 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 LIST = os.path.join(HERE, "mutants")
 LEAST_PERCENT = 90
-TEST_LIMIT = "30"  # seconds for each test
-PROGRAM_LIMIT = 240  # seconds for all of a program
-QUICK = ["worker", "submit", "future", "pool", "generation", "map"]  # what is broken, these often see
+TEST_LIMIT = "20"  # seconds for each test
+PROGRAM_LIMIT = 120  # seconds for all of a program
+
+# Which programs are to see that a file is broken: its own test, those near it, the faults it is for.
+PROGRAMS = {
+    "word": "word worker gather supervisor fault_wrap_storm fault_kill_storm",
+    "region": "region submit pool fault_hostile fault_sizes",
+    "worker": "worker submit future map pool fault_hang fault_kill_storm supervisor",
+    "supervisor": "supervisor pool gather fault_hang fault_limits fault_kill_storm fault_crash_points",
+    "bury": "supervisor future map fault_kill_storm fault_hostile fault_crash_points",
+    "child": "supervisor pool future fault_descriptors fault_kin fault_host_killed",
+    "submit": "submit future map pool gather fault_calls fault_wrap_storm fault_kill_storm",
+    "gather": "gather future map pool fault_threads fault_hang fault_supervisor_killed fault_kill_storm",
+    "chunk": "gather future map fault_hostile fault_kill_storm",
+    "generation": "generation gather pool fault_descriptors fault_supervisor_killed fault_life",
+    "future": "future gather pool fault_calls fault_threads",
+    "map": "map pool fault_calls fault_misuse",
+    "fork": "fork process pool supervisor fault_life fault_kin fault_locks",
+    "watch": "watch crew process fault_stolen_wait fault_supervisor_killed",
+    "bond": "bond process supervisor fault_host_killed fault_kin",
+    "fd": "fd process pool fault_descriptors fault_eintr_storm",
+}
+WANTED = sorted(set(" ".join(PROGRAMS.values()).split()))
+
+
+def target_of(name):
+    return name if name.startswith("fault_") else name + "_test"
 
 
 # ---- the list ------------------------------------------------------------------------------------
@@ -106,19 +130,23 @@ def end_session(session):
             pass  # it has ended meanwhile
 
 
+def read_all(file):
+    return os.pread(file.fileno(), 1 << 20, 0).decode(errors="replace")
+
+
 def run_program(command, environment):
     """None if it succeeded, else what failed."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                                    env=environment, start_new_session=True)
-        try:
-            status = process.wait(PROGRAM_LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            status = process.wait()
+        text, limit = "", time.monotonic() + PROGRAM_LIMIT
+        while process.poll() is None and "[  FAILED  ]" not in text and time.monotonic() < limit:
+            time.sleep(0.02)
+            text = read_all(output)
+        process.kill()
+        status = process.wait()
         end_session(process.pid)
-        output.seek(0)
-        text = output.read().decode(errors="replace")
+        text = read_all(output)
     if status == 0:
         return None
     ended = set(re.findall(r"^\[ +(?:OK|SKIPPED) +\] (\w+)", text, re.M))
@@ -126,7 +154,7 @@ def run_program(command, environment):
     name = next((test for test in begun if test not in ended), "")
     if status == -signal.SIGALRM:
         return f"{name} (time limit)"
-    return name if status > 0 else f"{name} (signal {-status})"
+    return name if status > 0 or status == -signal.SIGKILL else f"{name} (signal {-status})"
 
 
 class Tree:
@@ -139,7 +167,8 @@ class Tree:
         shutil.copytree(ROOT, self.source, ignore=shutil.ignore_patterns("build*", ".git"))
         self.command("cmake", "-S", self.source, "-B", self.build, "-DCMAKE_C_FLAGS=-g0",
                      "-DMPROC_BUILD_EXAMPLES=OFF", "-DMPROC_INSTALL=OFF", *cmake_arguments)
-        self.make("all")
+        self.make(*map(target_of, WANTED))
+        self.programs = self.find_programs()
 
     def command(self, *words):
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -147,26 +176,22 @@ class Tree:
             raise SystemExit(f"{' '.join(words)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
         return done.stdout
 
-    def make(self, target):
-        self.command("cmake", "--build", self.build, "--parallel", "2", "--target", target)
+    def make(self, *targets):
+        self.command("cmake", "--build", self.build, "--parallel", "2", "--target", *targets)
 
-    def tests(self):
-        """(name, target, command, environment) of each C program among the tests, faults last."""
+    def find_programs(self):
+        """(command, environment) of each program in PROGRAMS, by the name of its test."""
         shown = self.command("ctest", "--test-dir", self.build, "--show-only=json-v1")
-        tests = []
+        programs = {}
         for test in json.loads(shown)["tests"]:
+            if test["name"] not in WANTED:
+                continue
             properties = {p["name"]: p["value"] for p in test["properties"]}
-            target = os.path.basename(test["command"][-1])
-            if target != test["name"] + "_test" and "fault" not in properties.get("LABELS", []):
-                continue  # a script
             environment = dict(os.environ, MPROC_TEST_LIMIT=TEST_LIMIT)
             environment.pop("MPROC_TEST_FILTER", None)
             environment.update(pair.split("=", 1) for pair in properties.get("ENVIRONMENT", []))
-            tests.append((test["name"], target, test["command"], environment,
-                          "fault" in properties.get("LABELS", [])))
-        rank = {name: i for i, name in enumerate(QUICK)}
-        tests.sort(key=lambda t: (t[4], rank.get(t[0], len(QUICK))))
-        return tests
+            programs[test["name"]] = (test["command"], environment)
+        return programs
 
 
 # ---- mutants -------------------------------------------------------------------------------------
@@ -181,54 +206,52 @@ class Run:
         self.lock = threading.Lock()
         self.passes_unchanged = {}
         self.results = []
-        self.failure = None
+        self.failures = []
         self.trees = [Tree(os.path.join(work, f"lane{i}"), cmake_arguments) for i in range(jobs)]
         self.unchanged = os.path.join(work, "unchanged")
         os.mkdir(self.unchanged)
-        for test in self.trees[0].tests():
-            shutil.copy2(test[2][-1], self.unchanged)
+        for command, _ in self.trees[0].programs.values():
+            shutil.copy2(command[-1], self.unchanged)
 
-    def confirm(self, test):
+    def confirm(self, name, program):
         """The same program of the code as it is must pass."""
-        name, target, command, environment, _ = test
+        command, environment = program
         with self.lock:
             if name not in self.passes_unchanged:
-                again = command[:-1] + [os.path.join(self.unchanged, target)]
+                again = command[:-1] + [os.path.join(self.unchanged, os.path.basename(command[-1]))]
                 self.passes_unchanged[name] = run_program(again, environment)
             if self.passes_unchanged[name] is not None:
                 raise SystemExit(f"{name} fails without a mutation: {self.passes_unchanged[name]}")
 
-    def try_tests(self, tree, tests):
-        for test in tests:
-            failed = run_program(test[2], test[3])
+    def try_programs(self, tree, names):
+        for name in names:
+            program = tree.programs[name]
+            failed = run_program(*program)
             if failed is not None:
-                self.confirm(test)
-                return f"{test[0]}: {failed}"
+                self.confirm(name, program)
+                return f"{name}: {failed}"
         return None
 
     def try_mutant(self, tree, mutant):
         path = os.path.join(tree.source, mutant.path)
-        own = re.sub(r"(_linux|_posix)?\.[ch]$", "", os.path.basename(mutant.path))
-        tests = tree.tests()
-        first = [test for test in tests if test[0] == own]
+        own, *others = PROGRAMS[re.sub(r"(_linux)?\.[ch]$", "", os.path.basename(path))].split()
         with open(path, encoding="utf-8") as file:
             original = file.read()
         try:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(mutant.apply(original))
-            if first:
-                tree.make(first[0][1])
-            killer = self.try_tests(tree, first)
+            tree.make(target_of(own))
+            killer = self.try_programs(tree, [own])
             if killer is None:
-                tree.make("all")
-                killer = self.try_tests(tree, [test for test in tests if test not in first])
+                tree.make(*map(target_of, others))
+                killer = self.try_programs(tree, others)
         finally:
             with open(path, "w", encoding="utf-8") as file:
                 file.write(original)
         return killer
 
     def lane(self, tree):
-        while self.failure is None:
+        while True:
             try:
                 mutant = self.mutants.get_nowait()
             except queue.Empty:
@@ -237,8 +260,8 @@ class Run:
             try:
                 killer = self.try_mutant(tree, mutant)
             except SystemExit as failure:
-                self.failure = f"mutants:{mutant.line}: {failure}"
-                return
+                self.failures.append(f"mutants:{mutant.line}: {failure}")
+                continue
             with self.lock:
                 self.results.append((mutant, killer))
                 print(f"{len(self.results):3}/{self.total} {'killed' if killer else 'SURVIVED':8} "
@@ -254,7 +277,7 @@ class Run:
         return self.results
 
 
-def report(results, equivalent, failure):
+def report(results, equivalent, failures):
     killed = [mutant for mutant, killer in results if killer]
     survivors = [mutant for mutant, killer in results if not killer]
     files = sorted({mutant.path for mutant, _ in results})
@@ -271,8 +294,8 @@ def report(results, equivalent, failure):
     percent = 100 * len(killed) / len(results) if results else 0
     print(f"\n{len(killed)} of {len(results)} mutants killed, {percent:.1f} %; "
           f"{len(equivalent)} more are equivalent")
-    if failure:
-        print(f"Not all were run.  {failure}")
+    if failures:
+        print("Not all were run.", *failures, sep="\n")
         return False
     unanswered = [mutant for mutant in survivors if not mutant.answer]
     return not unanswered and percent >= LEAST_PERCENT
@@ -307,7 +330,7 @@ def main():
         results = run.run()
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return 0 if report(results, equivalent, run.failure) else 1
+    return 0 if report(results, equivalent, run.failures) else 1
 
 
 if __name__ == "__main__":
