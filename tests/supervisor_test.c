@@ -5,6 +5,7 @@
 #include <mproc/mproc.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -19,6 +20,8 @@
 #ifdef __linux__
 #include <sys/prctl.h>
 #endif
+
+#include "pool/pool.h"
 
 enum { WORKERS = 4, TRACKED = 4096 };
 
@@ -282,6 +285,44 @@ static void a_task_that_closes_all_descriptors_still_gives_its_result(void **sta
         assert_int_equal(out, 77);
     }
     assert_goes_on(pool);
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
+/* What the host does to stop a task, but without a word to the supervisor. */
+static int32_t stop_itself(mproc_task *task, void *word)
+{
+    (void)task;
+    atomic_store(&stage->pids[0], (int32_t)getpid());
+    mp_word_stop(word, atomic_load((chunk_word *)word));
+    return 0;
+}
+
+static void note_exit(int32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    if (atomic_load(&stage->pids[0]) == (int32_t)getpid())
+        atomic_fetch_add(&stage->begun, 1);
+}
+
+static void a_worker_whose_task_was_stopped_ends_without_its_exit_function(void **state)
+{
+    mproc_pool_options options = {.size = sizeof options, .exit = note_exit};
+    mproc_future *future;
+    mproc_pool *pool;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(1, &options);
+    assert_int_equal(mproc_pool_submit(pool, &future, stop_itself,
+                                       &mp_region_job(&pool->region, 0)->word, NULL, 0, NULL),
+                     0);
+    assert_int_equal(mproc_future_wait(future, -1), 0);
+    assert_int_equal(mproc_future_result(future, NULL, NULL), -ECANCELED);
+    mproc_future_free(future);
+    assert_true(atomic_load(&stage->pids[0]) > 0);
+    assert_int_equal(atomic_load(&stage->begun), 0); /* it is dead, or there were no result */
     mproc_pool_destroy(pool);
     clear_stage();
 }
@@ -981,24 +1022,25 @@ static void many_workers_that_each_fail_once_to_start_do_not_break_the_pool(void
     clear_stage();
 }
 
-static int32_t close_from_3_up(int32_t worker, void *arg)
+/* All, or those that can only be written to. */
+static int32_t close_from_3_up(int32_t worker, void *all)
 {
     (void)worker;
-    (void)arg;
     atomic_fetch_add(&stage->starts, 1);
     for (int fd = 3; fd < 1024; fd++)
-        close(fd);
+        if (all || (fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY)
+            close(fd);
     return 0;
 }
 
-static void an_init_that_closes_all_descriptors_breaks_the_pool_and_does_not_spin(void **state)
+static void assert_does_not_spin(bool all)
 {
     mproc_pool_options options = {.size = sizeof options, .init = close_from_3_up};
     mproc_future *future = NULL;
     mproc_pool *pool;
     int waited;
 
-    (void)state;
+    options.arg = all ? &options : NULL;
     set_stage();
     pool = make_pool(2, &options);
     assert_int_equal(mproc_pool_submit(pool, &future, never_run, NULL, NULL, 0, NULL), 0);
@@ -1009,6 +1051,18 @@ static void an_init_that_closes_all_descriptors_breaks_the_pool_and_does_not_spi
     assert_in_range(atomic_load(&stage->starts), 2, 50);
     mproc_pool_destroy(pool);
     clear_stage();
+}
+
+static void an_init_that_closes_all_descriptors_breaks_the_pool_and_does_not_spin(void **state)
+{
+    (void)state;
+    assert_does_not_spin(true);
+}
+
+static void an_init_that_closes_the_bell_breaks_the_pool_before_a_task_is_run(void **state)
+{
+    (void)state;
+    assert_does_not_spin(false);
 }
 
 /* ---- no processes to be had ------------------------------------------------------------------ */
@@ -1361,6 +1415,7 @@ static const struct CMUnitTest tests[] = {
     TEST(what_a_task_started_dies_with_it),
     TEST(what_a_task_left_running_ends_with_the_pool),
     TEST(a_task_that_closes_all_descriptors_still_gives_its_result),
+    TEST(a_worker_whose_task_was_stopped_ends_without_its_exit_function),
     TEST(a_worker_killed_while_idle_is_replaced),
     TEST(tasks_queued_while_every_worker_dies_are_run_once),
     TEST(a_stopped_task_is_killed_at_its_limit),
@@ -1381,6 +1436,7 @@ static const struct CMUnitTest tests[] = {
     TEST(one_worker_that_cannot_start_does_not_harm_the_others),
     TEST(many_workers_that_each_fail_once_to_start_do_not_break_the_pool),
     TEST(an_init_that_closes_all_descriptors_breaks_the_pool_and_does_not_spin),
+    TEST(an_init_that_closes_the_bell_breaks_the_pool_before_a_task_is_run),
     TEST(a_pool_lives_with_the_processes_it_can_get),
 #ifdef __linux__
     TEST(a_worker_that_outlives_the_supervisor_keeps_nobody_waiting),

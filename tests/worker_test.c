@@ -509,6 +509,17 @@ static void a_worker_without_its_pipe_ends_but_has_not_left(void **state)
     close_bench();
 }
 
+/* A task may have made it so that reading it fails when it is empty. */
+static void a_worker_that_cannot_read_its_pipe_has_not_left(void **state)
+{
+    (void)state;
+    open_bench();
+    assert_int_equal(mp_nonblocking(bench.tickets[0]), 0);
+    assert_int_equal(run_worker(0), WORKER_CUT_OFF);
+    assert_int_equal(atomic_load(&record(0)->left), 0);
+    close_bench();
+}
+
 static void half_a_ticket_is_none(void **state)
 {
     (void)state;
@@ -1321,6 +1332,7 @@ static const struct CMUnitTest tests[] = {
     TEST(the_record_names_the_item_that_is_run),
     TEST(a_worker_leaves_at_the_end_of_file_and_says_so),
     TEST(a_worker_without_its_pipe_ends_but_has_not_left),
+    TEST(a_worker_that_cannot_read_its_pipe_has_not_left),
     TEST(half_a_ticket_is_none),
     TEST(a_stale_ticket_does_nothing),
     TEST(random_tickets_do_nothing),
