@@ -289,6 +289,45 @@ static void a_task_that_closes_all_descriptors_still_gives_its_result(void **sta
     clear_stage();
 }
 
+struct scribble {
+    _Atomic uint64_t *ticket; /* in the worker's record */
+    uint64_t value;
+};
+
+static int32_t scribble_and_die(mproc_task *task, void *ctx)
+{
+    const struct scribble *scribble = ctx;
+
+    (void)task;
+    atomic_store(scribble->ticket, scribble->value);
+    raise(SIGKILL);
+    return 0;
+}
+
+static void a_task_that_scribbles_over_its_ticket_and_dies_is_reported(void **state)
+{
+    static const uint64_t values[] = {0, UINT32_MAX, 1, UINT64_MAX};
+    mproc_submit_options options = {.size = sizeof options, .ctx_size = sizeof(struct scribble)};
+    mproc_pool *pool;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(1, NULL);
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        struct scribble scribble = {&mp_region_worker(&pool->region, 0)->ticket, values[i]};
+        mproc_future *future;
+
+        assert_int_equal(
+            mproc_pool_submit(pool, &future, scribble_and_die, &scribble, NULL, 0, &options), 0);
+        assert_int_equal(mproc_future_wait(future, -1), 0);
+        assert_int_equal(mproc_future_result(future, NULL, NULL), MPROC_ECRASHED);
+        mproc_future_free(future);
+        assert_goes_on(pool);
+    }
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
 /* What the host does to stop a task, but without a word to the supervisor. */
 static int32_t stop_itself(mproc_task *task, void *word)
 {
@@ -1415,6 +1454,7 @@ static const struct CMUnitTest tests[] = {
     TEST(what_a_task_started_dies_with_it),
     TEST(what_a_task_left_running_ends_with_the_pool),
     TEST(a_task_that_closes_all_descriptors_still_gives_its_result),
+    TEST(a_task_that_scribbles_over_its_ticket_and_dies_is_reported),
     TEST(a_worker_whose_task_was_stopped_ends_without_its_exit_function),
     TEST(a_worker_killed_while_idle_is_replaced),
     TEST(tasks_queued_while_every_worker_dies_are_run_once),
