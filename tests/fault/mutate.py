@@ -31,7 +31,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 LIST = os.path.join(HERE, "mutants")
 LEAST_PERCENT = 90
-TEST_LIMIT = "20"  # seconds for each test
+TEST_LIMIT = "15"  # seconds for each test: five times the longest
+FAULT_LIMIT = "40"  # of a program of faults
 PROGRAM_LIMIT = 120  # seconds for all of a program
 
 # Which programs are to see that a file is broken: its own test, those near it, the faults it is for.
@@ -187,7 +188,8 @@ class Tree:
             if test["name"] not in WANTED:
                 continue
             properties = {p["name"]: p["value"] for p in test["properties"]}
-            environment = dict(os.environ, MPROC_TEST_LIMIT=TEST_LIMIT)
+            limit = FAULT_LIMIT if test["name"].startswith("fault_") else TEST_LIMIT
+            environment = dict(os.environ, MPROC_TEST_LIMIT=limit)
             environment.pop("MPROC_TEST_FILTER", None)
             environment.update(pair.split("=", 1) for pair in properties.get("ENVIRONMENT", []))
             programs[test["name"]] = (test["command"], environment)
