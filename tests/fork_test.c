@@ -276,14 +276,16 @@ static int reset_signals(void *arg)
     (void)arg;
     action.sa_handler = ignore;
     sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGRTMAX, &action, NULL);
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
     sigaction(SIGCHLD, &action, NULL);
     sigfillset(&mask);
     sigprocmask(SIG_BLOCK, &mask, NULL);
     mp_signals_default();
-    for (int signal = 1; signal < 32; signal++) {
-        sigaction(signal, NULL, &action);
+    for (int signal = 1; signal <= SIGRTMAX; signal++) {
+        if (sigaction(signal, NULL, &action))
+            continue; /* it is the C library's own */
         if (action.sa_handler != (signal == SIGTTOU ? SIG_IGN : SIG_DFL))
             return 1;
     }

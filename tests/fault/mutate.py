@@ -41,7 +41,7 @@ PROGRAMS = {
     "region": "region submit pool fault_hostile fault_sizes",
     "worker": "worker submit future map pool fault_hang fault_kill_storm supervisor",
     "supervisor": "supervisor pool gather fault_hang fault_limits fault_kill_storm fault_crash_points",
-    "bury": "supervisor future map fault_kill_storm fault_hostile fault_crash_points",
+    "bury": "supervisor gather future map fault_kill_storm fault_hostile fault_crash_points",
     "child": "supervisor pool future fault_descriptors fault_kin fault_host_killed",
     "submit": "submit future map pool gather fault_calls fault_wrap_storm fault_kill_storm",
     "gather": "gather future map pool fault_threads fault_hang fault_supervisor_killed fault_kill_storm",
