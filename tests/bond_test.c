@@ -45,12 +45,12 @@ static _Noreturn void run_child(struct family *family, int bond[2], pid_t parent
         pass(family->gate[0]);
     }
     mp_bond_child(bond, family->kind, parent);
-    mp_write(family->alive[1], "", 1);
-    if (family->execute) {
-        fcntl(family->alive[1], F_SETFD, 0);
+    if (family->execute) { /* it is the other program that writes the byte */
         dup2(family->gate[0], 0);
-        execl("/bin/sh", "sh", "-c", "read line", (char *)NULL);
+        dup2(family->alive[1], 1);
+        execl("/bin/sh", "sh", "-c", "echo; read line", (char *)NULL);
     }
+    mp_write(family->alive[1], "", 1);
     pass(family->gate[0]);
     _exit(7);
 }
@@ -70,6 +70,8 @@ static int run_parent(struct family *family)
     if (child == 0)
         run_child(family, bond, self, &mask);
     mp_bond_parent(bond);
+    if (bond[1] >= 0)
+        return 3;
     mp_close(family->alive[1]);
     pass(family->gate[0]);
     return 2;
