@@ -215,6 +215,51 @@ static void a_signal_does_not_end_a_read(void **state)
     mp_close(ends[1]);
 }
 
+static void a_signal_does_not_end_a_write(void **state)
+{
+    struct sigaction action = {0}, before;
+    pid_t parent = getpid(), child;
+    char bytes[4096] = "";
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(mp_pipe(ends), 0);
+    assert_int_equal(mp_nonblocking(ends[1]), 0);
+    while (mp_write(ends[1], bytes, sizeof bytes) > 0)
+        ;
+    assert_int_equal(fcntl(ends[1], F_SETFL, 0), 0);
+    interruptions = 0;
+    action.sa_handler = interrupt; /* without SA_RESTART */
+    sigaction(SIGUSR1, &action, &before);
+    child = fork();
+    if (child == 0) {
+        for (int i = 0; i < 10; i++) {
+            kill(parent, SIGUSR1);
+            poll(NULL, 0, 2); /* for most of them to find it in write() */
+        }
+        _exit(mp_read(ends[0], bytes, sizeof bytes) != sizeof bytes);
+    }
+    assert_int_equal(mp_write(ends[1], "", 1), 1);
+    assert_true(interruptions > 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    sigaction(SIGUSR1, &before, NULL);
+    mp_close(ends[0]);
+    mp_close(ends[1]);
+}
+
+static void a_descriptor_keeps_its_other_flags(void **state)
+{
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(mp_pipe(ends), 0);
+    assert_int_equal(fcntl(ends[1], F_SETFL, O_APPEND), 0);
+    assert_int_equal(mp_nonblocking(ends[1]), 0);
+    assert_int_equal(fcntl(ends[1], F_GETFL) & (O_APPEND | O_NONBLOCK), O_APPEND | O_NONBLOCK);
+    mp_close(ends[0]);
+    mp_close(ends[1]);
+}
+
 /* ---- closing all but some -------------------------------------------------------------------- */
 
 enum { FIRST = 3, LAST = 60 };
@@ -356,6 +401,8 @@ static const struct CMUnitTest tests[] = {
     TEST(a_full_pipe_can_be_rung),
     TEST(a_bell_that_is_gone_says_so),
     TEST(a_signal_does_not_end_a_read),
+    TEST(a_signal_does_not_end_a_write),
+    TEST(a_descriptor_keeps_its_other_flags),
     TEST(all_but_the_kept_and_the_standard_streams_are_closed),
     TEST(a_range_includes_both_its_ends),
     TEST(stdin_becomes_null),
