@@ -368,6 +368,55 @@ static uint64_t tickets_due(void)
     return due;
 }
 
+/* Leave room for one ticket.  Nobody reads there now. */
+static void fill_the_pipe_but_for_one(void)
+{
+    const int *fds = pool->generation.fds;
+    const uint64_t nobodys = 1;
+    uint64_t page[4096 / sizeof(uint64_t)];
+
+    while (write(fds[TICKET_WRITE], &nobodys, sizeof nobodys) > 0)
+        ;
+    assert_int_equal(read(fds[TICKET_READ], page, sizeof page), sizeof page);
+    for (size_t i = 1; i < sizeof page / sizeof page[0]; i++)
+        assert_int_equal(write(fds[TICKET_WRITE], &nobodys, sizeof nobodys), sizeof nobodys);
+}
+
+static void what_the_pipe_does_not_take_is_due_and_who_sleeps_says_so(void **state)
+{
+    struct job_spec spec = map_spec(100, 50);
+    struct waiter sleeper = {0};
+    mproc_future *held[2];
+    struct job job;
+    uint64_t ticket;
+
+    (void)state;
+    open_pool(2, 0);
+    hold_workers(held, 2);
+    spec.out_size = sizeof(uint32_t);
+    fill_the_pipe_but_for_one();
+    mp_pool_lock(pool);
+    assert_int_equal(mp_job_create(pool, &job, &spec), 0);
+    assert_int_equal(mp_job_post(&job, 0), 0);
+    assert_int_equal(job.tickets_due, 1);
+    assert_false(list_is_empty(&pool->backlog));
+    pool->sleeper = &sleeper;
+    mp_backlog_flush(pool);
+    pool->sleeper = NULL;
+    assert_int_equal(atomic_exchange(&mp_region_pool(&pool->region)->host_waits, HOST_AWAKE),
+                     HOST_HAS_BACKLOG);
+    mp_job_close(&job, false);
+    assert_true(job.ended);
+    mp_job_finish(&job);
+    while (poll(&(struct pollfd){pool->generation.fds[TICKET_READ], POLLIN, 0}, 1, 0) == 1)
+        assert_int_equal(read(pool->generation.fds[TICKET_READ], &ticket, sizeof ticket), 8);
+    mp_pool_unlock(pool);
+    open_gate(2);
+    wait_and_free(held, 2);
+    assert_nothing_taken();
+    close_pool();
+}
+
 /* What a worker saw first. */
 struct order {
     _Atomic uint32_t next;
@@ -861,6 +910,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_job_without_a_slot_gives_back_its_memory),
     TEST(as_many_tasks_as_slots_can_be_open_and_all_are_done),
     TEST(a_job_has_a_ticket_for_each_worker_that_could_help),
+    TEST(what_the_pipe_does_not_take_is_due_and_who_sleeps_says_so),
     TEST(tickets_that_do_not_fit_the_pipe_are_kept_and_posted_in_order),
     TEST(tickets_that_are_due_when_a_pool_is_terminated_do_no_harm),
     TEST(a_job_that_ends_takes_its_tickets_out_of_the_backlog),
