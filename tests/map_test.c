@@ -569,30 +569,30 @@ static void results_of_items_done_before_a_crash_are_there(void **state)
     assert_done_items_have_results(standing, MPROC_ECRASHED);
 }
 
-/* Work that takes a millisecond, but for the first item, which fails. */
+/* Work that takes a millisecond, but for the first item, which fails, or crashes with a context. */
 static int32_t fail_first(const void *in, void *out, void *ctx)
 {
     (void)out;
-    (void)ctx;
     atomic_fetch_add(&stage->begun, 1);
+    if (*(const uint64_t *)in == 0 && ctx)
+        _exit(1);
     if (*(const uint64_t *)in == 0)
         return 1;
     poll(NULL, 0, 1);
     return 0;
 }
 
-static void after_a_failure_no_more_items_are_begun(void **state)
+static void assert_no_more_are_begun(void *ctx, int error)
 {
     enum { COUNT = 4000 };
     mproc_map_options options = {.size = sizeof options, .chunk_size = 1};
     uint64_t begun;
     mproc_pool *pool;
 
-    (void)state;
     set_stage();
     pool = make_pool(WORKERS, NULL);
-    assert_int_equal(mproc_pool_map(pool, fail_first, NULL, NULL, 0, NULL, 0, COUNT, &options),
-                     MPROC_ETASK);
+    assert_int_equal(mproc_pool_map(pool, fail_first, ctx, NULL, 0, NULL, 0, COUNT, &options),
+                     error);
     begun = atomic_load(&stage->begun);
     assert_true(begun >= 1);
     assert_true(begun < COUNT / 2);
@@ -600,6 +600,19 @@ static void after_a_failure_no_more_items_are_begun(void **state)
     assert_int_equal(atomic_load(&stage->begun), begun);
     mproc_pool_destroy(pool);
     clear_stage();
+}
+
+static void after_a_failure_no_more_items_are_begun(void **state)
+{
+    (void)state;
+    assert_no_more_are_begun(NULL, MPROC_ETASK);
+}
+
+static void after_a_crash_no_more_items_are_begun(void **state)
+{
+    (void)state;
+    need_processes();
+    assert_no_more_are_begun(standing, MPROC_ECRASHED);
 }
 
 /* ---- statuses -------------------------------------------------------------------------------- */
@@ -1660,6 +1673,7 @@ static const struct CMUnitTest tests[] = {
     TEST(results_of_items_done_before_a_failure_are_there),
     TEST(results_of_items_done_before_a_crash_are_there),
     TEST(after_a_failure_no_more_items_are_begun),
+    TEST(after_a_crash_no_more_items_are_begun),
     TEST(with_statuses_every_item_is_run_once),
     TEST(with_statuses_and_no_failure_the_count_is_0),
     TEST(what_happens_to_an_item_does_not_happen_to_its_neighbours),
