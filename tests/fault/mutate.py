@@ -45,7 +45,7 @@ PROGRAMS = {
     "child": "supervisor pool future fault_descriptors fault_kin fault_host_killed",
     "submit": "submit future map pool gather fault_calls fault_wrap_storm supervisor",
     "gather": "gather submit future map pool fault_threads fault_hang fault_supervisor_killed supervisor",
-    "chunk": "gather future map fault_hostile fault_kill_storm",
+    "chunk": "chunk gather future map fault_hostile fault_kill_storm",
     "generation": "generation gather pool fault_descriptors fault_supervisor_killed fault_life",
     "future": "future submit bytes gather pool fault_calls fault_threads",
     "map": "map pool fault_calls fault_misuse",
