@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -391,6 +392,20 @@ static void a_descriptor_moved_up_is_the_same_out_of_the_way(void **state)
     mp_close(ends[1]);
 }
 
+static void a_number_is_appended_in_decimal(void **state)
+{
+    static const unsigned numbers[] = {0, 9, 10, 4095, UINT_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        char text[32] = "n", wanted[32];
+
+        snprintf(wanted, sizeof wanted, "n%u", numbers[i]);
+        mp_append_number(text, numbers[i]);
+        assert_string_equal(text, wanted);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     TEST(a_pipe_carries_and_is_closed_on_exec),
     TEST(a_pipe_is_never_a_standard_stream),
@@ -408,6 +423,7 @@ static const struct CMUnitTest tests[] = {
     TEST(stdin_becomes_null),
     TEST(a_descriptor_is_known_until_its_number_is_anothers),
     TEST(a_descriptor_moved_up_is_the_same_out_of_the_way),
+    TEST(a_number_is_appended_in_decimal),
 };
 
 int main(void)

@@ -17,7 +17,6 @@
 #include "os.h"
 
 #include <fcntl.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -55,13 +54,9 @@ static bool bind_to(int fd, pid_t owner)
 static int reopen(int fd)
 {
     char path[32] = "/proc/self/fd/";
-    size_t at = strlen(path);
-    int unit = 1, again;
+    int again;
 
-    while (fd / unit >= 10)
-        unit *= 10;
-    for (; unit > 0; unit /= 10)
-        path[at++] = (char)('0' + fd / unit % 10);
+    mp_append_number(path, (unsigned)fd);
     again = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (again < 0)
         return fd;

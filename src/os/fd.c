@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/stat.h>
@@ -40,6 +41,18 @@ int mp_move_up(int fd)
         return fd;
     mp_close(fd);
     return moved;
+}
+
+void mp_append_number(char *text, unsigned number)
+{
+    size_t at = strlen(text);
+    unsigned unit = 1;
+
+    while (number / unit >= 10)
+        unit *= 10;
+    for (; unit > 0; unit /= 10)
+        text[at++] = (char)('0' + number / unit % 10);
+    text[at] = '\0';
 }
 
 int mp_pipe(int ends[2])

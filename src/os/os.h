@@ -55,6 +55,8 @@ int mp_above_standard(int fd);
 /* The same descriptor at a high number, where neither what a program opens next nor its second
  * close() of something comes; or as it is, if that cannot be.  Child. */
 int mp_move_up(int fd);
+/* Append a number in decimal, for where printf is no call to make.  Child. */
+void mp_append_number(char *text, unsigned number);
 int mp_pipe_cloexec(int ends[2]);         /* a pipe at any number, for mp_pipe() */
 void mp_close_range(int first, int last); /* both included, for mp_close_others().  Child. */
 
@@ -185,7 +187,8 @@ enum bond_kind {
  * bond[0] is the parent's end, bond[1] the child's; either may be -1.  Open before the fork with
  * the guard lock held; then _parent (with the lock held too) or _child.  After _child the kernel
  * kills the caller when the parent ends; if it is gone already, the caller ends here and now.  A
- * change of user id undoes a BOND_THREAD: call again.  Where it takes a signal (fallback), _child
+ * change of user id undoes a BOND_THREAD: call again.  For the group of a BOND_THREAD the parent keeps
+ * both ends, and calls no _parent.  Where it takes a signal (fallback), _child
  * unblocks that, so the mask that the child is to run with is set before.
  */
 int mp_bond_open(int bond[2], enum bond_kind kind);

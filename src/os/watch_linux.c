@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -85,7 +84,7 @@ int mp_pidfd_signal(int fd, int signal)
 
 pid_t mp_pidfd_pid(int fd, mode_t mode)
 {
-    char text[512];
+    char text[512] = "/proc/self/fdinfo/";
     struct statfs system;
     const char *pid;
     ssize_t length;
@@ -95,7 +94,7 @@ pid_t mp_pidfd_pid(int fd, mode_t mode)
         return 0;
     if (fstatfs(fd, &system) == 0 && system.f_type == PIDFS) /* Linux 6.9 and later */
         return 0;
-    snprintf(text, sizeof text, "/proc/self/fdinfo/%d", fd);
+    mp_append_number(text, (unsigned)fd);
     info = open(text, O_RDONLY | O_CLOEXEC);
     if (info < 0)
         return 0; /* no /proc: what is known of it must do */

@@ -38,15 +38,11 @@ static void child_guard_descriptors(const struct seat *seat)
     }
 }
 
-/* By hand: snprintf is no call to make in a child of a fork before the user's own code runs. */
 static void child_set_name(uint32_t number)
 {
     char name[24] = "mproc:w";
-    size_t at = strlen(name);
 
-    for (uint32_t unit = 1000; unit > 0; unit /= 10) /* there are 4096 at most */
-        if (number >= unit || unit == 1)
-            name[at++] = (char)('0' + number / unit % 10);
+    mp_append_number(name, number);
     mp_set_name(name);
 }
 

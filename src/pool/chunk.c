@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the host reads of a chunk: its word, and how it ended.  It lies in memory that others write,
- * so it is copied once, checked, and then used.
+ * What the host reads of a chunk: its word, and how it ended; and the failure that it makes of that
+ * for the caller.  It lies in memory that others write, so it is copied once, checked, and then used.
  */
 #include "pool.h"
 
@@ -102,4 +102,25 @@ int mp_job_status(const struct job *job, uint64_t chunk, mproc_failure *failure)
     if (failure->error == MPROC_EBROKEN)
         memcpy(failure->text, job->pool->why_broken, sizeof failure->text);
     return failure->error;
+}
+
+int mp_failure_give(mproc_failure *to, const mproc_failure *from)
+{
+    size_t size = to ? to->size : 0;
+
+    if (size <= sizeof size)
+        return -EINVAL;
+    memcpy(to, from, size < sizeof *from ? size : sizeof *from);
+    to->size = size;
+    return 0;
+}
+
+void mp_failure_broken(mproc_pool *pool, mproc_failure *to)
+{
+    mproc_failure failure = {.size = sizeof failure, .error = MPROC_EBROKEN};
+
+    mp_pool_lock(pool);
+    memcpy(failure.text, pool->why_broken, sizeof failure.text);
+    mp_pool_unlock(pool);
+    mp_failure_give(to, &failure);
 }

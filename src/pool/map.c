@@ -278,8 +278,9 @@ int mproc_map(mproc_map_fn fn, void *ctx, const void *in, size_t in_size, void *
     if (r)
         return r;
     r = run_map(&call, options);
-    mproc_pool_close(
-        call.pool); /* and not destroyed at once: the workers print what is to be printed */
+    /* Not destroyed at once: the workers print what is to be printed.  That, or what it took to stop
+     * a task, and then the short graces are less than two seconds. */
+    mproc_pool_close(call.pool);
     mproc_pool_join(call.pool, r == -ETIMEDOUT ? 0 : LEAVE_MS);
     mp_pool_lock(call.pool);
     mp_generation_kill(&call.pool->generation, SHORT_GRACE_MS);

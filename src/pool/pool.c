@@ -63,27 +63,6 @@ int mp_resolve_limits(const mproc_pool *pool, int64_t time_limit_ms, int32_t ret
     return 0;
 }
 
-int mp_failure_give(mproc_failure *to, const mproc_failure *from)
-{
-    size_t size = to ? to->size : 0;
-
-    if (size <= sizeof size)
-        return -EINVAL;
-    memcpy(to, from, size < sizeof *from ? size : sizeof *from);
-    to->size = size;
-    return 0;
-}
-
-void mp_failure_broken(mproc_pool *pool, mproc_failure *to)
-{
-    mproc_failure failure = {.size = sizeof failure, .error = MPROC_EBROKEN};
-
-    mp_pool_lock(pool);
-    memcpy(failure.text, pool->why_broken, sizeof failure.text);
-    mp_pool_unlock(pool);
-    mp_failure_give(to, &failure);
-}
-
 /* ---- create ---------------------------------------------------------------------------------- */
 
 static int check_options(const mproc_pool_options *options)

@@ -152,10 +152,6 @@ int mp_pool_owns(const mproc_pool *pool, const void *memory, size_t size);
  * nothing; -EINVAL. */
 int mp_resolve_limits(const mproc_pool *pool, int64_t time_limit_ms, int32_t retries,
                       struct job_spec *spec);
-/* Copy a failure to a caller's struct of any release; NULL is fine if nothing is wanted. */
-int mp_failure_give(mproc_failure *to, const mproc_failure *from);
-/* A failure that says why the pool is broken. */
-void mp_failure_broken(mproc_pool *pool, mproc_failure *to);
 
 /* ---- submit.c -------------------------------------------------------------------------------- */
 
@@ -186,6 +182,10 @@ bool mp_chunk_is_plausible(const struct job *job, struct chunk_view view);
 /* How chunk `chunk` of an ended job ended: 0 or the error; the second with all that is known of it. */
 int mp_job_error(const struct job *job, uint64_t chunk);
 int mp_job_status(const struct job *job, uint64_t chunk, mproc_failure *failure);
+/* Copy a failure to a caller's struct of any release; NULL is fine if nothing is wanted. */
+int mp_failure_give(mproc_failure *to, const mproc_failure *from);
+/* A failure that says why the pool is broken. */
+void mp_failure_broken(mproc_pool *pool, mproc_failure *to);
 
 /* ---- gather.c -------------------------------------------------------------------------------- */
 
