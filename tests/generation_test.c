@@ -422,7 +422,7 @@ static void rings_of_a_host_that_does_not_look_do_not_block(void **state)
     until_started(WORKERS);
     atomic_store(&mp_region_pool(&region)->host_waits, HOST_HAS_BACKLOG);
     for (int posted = 0; posted < MORE_THAN_THE_BELL_HOLDS;) {
-        struct pollfd room = {.fd = generation.fds[TICKET_WRITE], .events = POLLOUT};
+        struct pollfd room = {.fd = generation.fds[WAKE_WRITE], .events = POLLOUT};
         int r = mp_generation_post(&generation, &ticket, 1);
 
         if (r > 0)
@@ -531,7 +531,7 @@ static void a_full_ticket_pipe_takes_no_more_and_does_not_block(void **state)
     count = post_until_full(PIPE_BUF / sizeof(uint64_t) + 1);
     assert_true(count >= PIPE_BUF / sizeof(uint64_t));
     assert_int_equal(write(gate[1], bytes, WORKERS), WORKERS);
-    end = (struct pollfd){.fd = generation.fds[TICKET_WRITE], .events = POLLOUT};
+    end = (struct pollfd){.fd = generation.fds[WAKE_WRITE], .events = POLLOUT};
     assert_int_equal(poll(&end, 1, 5 * SECOND_MS * test_slowness()), 1);
     assert_int_equal(mp_generation_post(&generation, &(uint64_t){mp_job_id(0, 7)}, 1), 1);
     mp_generation_shut(&generation); /* what is in the pipe is read to the end before they leave */

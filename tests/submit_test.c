@@ -307,7 +307,7 @@ static void as_many_tasks_as_slots_can_be_open_and_all_are_done(void **state)
 /* How many tickets are in the pipe; they are taken out of it.  Nobody else may read there now. */
 static int take_tickets(uint32_t id)
 {
-    struct pollfd end = {.fd = pool->generation.fds[TICKET_READ], .events = POLLIN};
+    struct pollfd end = {.fd = pool->generation.fds[WAKE_READ], .events = POLLIN};
     int count = 0;
 
     for (; poll(&end, 1, 0) == 1; count++) {
@@ -375,11 +375,11 @@ static void fill_the_pipe_but_for_one(void)
     const uint64_t nobodys = 1;
     uint64_t page[4096 / sizeof(uint64_t)];
 
-    while (write(fds[TICKET_WRITE], &nobodys, sizeof nobodys) > 0)
+    while (write(fds[WAKE_WRITE], &nobodys, sizeof nobodys) > 0)
         ;
-    assert_int_equal(read(fds[TICKET_READ], page, sizeof page), sizeof page);
+    assert_int_equal(read(fds[WAKE_READ], page, sizeof page), sizeof page);
     for (size_t i = 1; i < sizeof page / sizeof page[0]; i++)
-        assert_int_equal(write(fds[TICKET_WRITE], &nobodys, sizeof nobodys), sizeof nobodys);
+        assert_int_equal(write(fds[WAKE_WRITE], &nobodys, sizeof nobodys), sizeof nobodys);
 }
 
 static void what_the_pipe_does_not_take_is_due_and_who_sleeps_says_so(void **state)
@@ -408,8 +408,8 @@ static void what_the_pipe_does_not_take_is_due_and_who_sleeps_says_so(void **sta
     mp_job_close(&job, false);
     assert_true(job.ended);
     mp_job_finish(&job);
-    while (poll(&(struct pollfd){pool->generation.fds[TICKET_READ], POLLIN, 0}, 1, 0) == 1)
-        assert_int_equal(read(pool->generation.fds[TICKET_READ], &ticket, sizeof ticket), 8);
+    while (poll(&(struct pollfd){pool->generation.fds[WAKE_READ], POLLIN, 0}, 1, 0) == 1)
+        assert_int_equal(read(pool->generation.fds[WAKE_READ], &ticket, sizeof ticket), 8);
     mp_pool_unlock(pool);
     open_gate(2);
     wait_and_free(held, 2);

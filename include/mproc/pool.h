@@ -82,6 +82,13 @@ typedef struct mproc_pool_options {
      * them.  Their standard input is /dev/null always. */
     int32_t keep_descriptors;
     int32_t nice; /* added to the workers' nice value */
+    /* How many microseconds an idle worker, and a thread that waits, look for news before they
+     * sleep: a task then needs no system call.  They keep a CPU busy meanwhile, and a pool that is
+     * closed may take so much longer to end.  0: chosen by the library (50 if there are more CPUs
+     * than workers, else as long as it pays, giving way to others); -1: not at all; 1,000,000 at
+     * most. */
+    int32_t spin_us;
+    int32_t reserved; /* 0 */
 } mproc_pool_options;
 
 typedef struct mproc_map_options {

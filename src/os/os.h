@@ -32,6 +32,17 @@ int64_t mp_deadline(int64_t timeout_ms); /* as mp_now(); MP_FOREVER for a negati
 int mp_poll(struct pollfd *fds, size_t count, int64_t deadline);
 void mp_pause(void); /* a millisecond, for who is to look again where poll() cannot tell when */
 
+/* ---- linger.c: to look for news for a while before going to sleep ---------------------------- */
+
+/* Zeroed: as seems good, giving way to others who want the CPU. */
+struct linger {
+    int32_t spin_us; /* above 0: so long, without giving way; below 0: not at all */
+    uint32_t rounds;
+};
+
+/* True: there is news. */
+bool mp_linger(struct linger *linger, bool (*news)(const void *arg), const void *arg);
+
 /* ---- fd.c, fd_*.c: descriptors -----------------------------------------------------------------
  */
 

@@ -25,7 +25,7 @@ static void child_keep_descriptors(struct supervisor *sup, uint32_t number)
     sup->reaper[1] = mp_close(sup->reaper[1]);
     sup->fds[CONTROL_READ] = mp_close(sup->fds[CONTROL_READ]);
     sup->fds[WATCH_CHILD] = mp_close(sup->fds[WATCH_CHILD]); /* that is the supervisor's life */
-    worker_fds[0] = mp_move_up(sup->fds[TICKET_READ]);
+    worker_fds[0] = mp_move_up(sup->fds[WAKE_READ]);
     worker_fds[1] = mp_move_up(sup->fds[BELL_WRITE]);
 }
 
@@ -57,8 +57,10 @@ _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
     const mproc_pool_options *options = sup->options;
     struct worker_shm *self = mp_region_worker(sup->region, number);
     struct seat *seat = &sup->seats[number];
-    struct worker worker = {
-        .region = sup->region, .number = number, .items_left = options->tasks_per_worker};
+    struct worker worker = {.region = sup->region,
+                            .number = number,
+                            .items_left = options->tasks_per_worker,
+                            .linger = {.spin_us = options->spin_us}};
     enum worker_end end;
     int32_t r = 0;
 
@@ -66,7 +68,7 @@ _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
     setpgid(0, 0);
     mp_signals_default();
     child_keep_descriptors(sup, number);
-    worker.tickets = worker_fds[0];
+    worker.wake = worker_fds[0];
     worker.bell = worker_fds[1];
     mp_bond_child(seat->bond, BOND_THREAD, sup->self);
     child_guard_descriptors(seat);

@@ -21,6 +21,8 @@
 
 #include "../point.h"
 
+enum { LINGER_SLOTS = 4096 }; /* beyond, to see whether there is news takes too long */
+
 static struct pool_shm *shared_of(const mproc_pool *pool)
 {
     return mp_region_pool(&pool->region);
@@ -339,26 +341,73 @@ static int sleep_on_bell(mproc_pool *pool, int64_t deadline)
     return 0;
 }
 
+/* What there is to look for, for who does not hold the lock. */
+struct outlook {
+    _Atomic uint64_t *ready;
+    uint32_t slots;
+    _Atomic uint64_t *deaths;
+    uint64_t deaths_seen;
+};
+
+/* Has a worker left anything to see? */
+static bool has_news(const void *arg)
+{
+    const struct outlook *outlook = arg;
+
+    /* Relaxed, both: a guess; look() reads them again. */
+    for (uint32_t base = 0; base < outlook->slots; base += 64)
+        if (atomic_load_explicit(&outlook->ready[base / 64], memory_order_relaxed))
+            return true;
+    return atomic_load_explicit(outlook->deaths, memory_order_relaxed) != outlook->deaths_seen;
+}
+
+/* Is there news, now or in a while?  Waits for it without the lock. */
+static bool linger(mproc_pool *pool, int64_t deadline)
+{
+    const struct outlook outlook = {mp_region_ready(&pool->region), pool->slots_used,
+                                    &shared_of(pool)->deaths, pool->deaths_seen};
+    bool news = has_news(&outlook);
+
+    if (news || pool->slots_used > LINGER_SLOTS || pool->generation.grace != MP_FOREVER ||
+        (deadline != MP_FOREVER && mp_now() >= deadline))
+        return news;
+    pthread_mutex_unlock(&pool->lock);
+    news = mp_linger(&pool->linger, has_news, &outlook);
+    pthread_mutex_lock(&pool->lock);
+    return news;
+}
+
+static int sleep_till_rung(mproc_pool *pool, int64_t deadline)
+{
+    _Atomic uint32_t *host_waits = &shared_of(pool)->host_waits;
+    int r = 0;
+
+    /* Sequentially consistent, before the look: pairs with announce() in worker.c and worker_gone()
+     * in supervisor.c, which first leave what there is to see and then read this or ring. */
+    atomic_store_explicit(host_waits, HOST_WAITS, memory_order_seq_cst);
+    CRASH_POINT("host waits, has not looked");
+    if (!mp_queue_is_plausible(&pool->region, &pool->queue))
+        mp_pool_poison(pool, "the ticket queue has an impossible head");
+    mp_backlog_flush(pool);
+    if (!look(pool))
+        r = sleep_on_bell(pool, deadline);
+    CRASH_POINT("host awake, has not looked");
+    /* Relaxed: a byte too many in the bell does no harm. */
+    atomic_store_explicit(host_waits, HOST_AWAKE, memory_order_relaxed);
+    return r;
+}
+
 /* Say that the host waits, look a last time, sleep, look again. */
 static int wait_for_bell(mproc_pool *pool, struct waiter *self, int64_t deadline)
 {
-    _Atomic uint32_t *host_waits = &shared_of(pool)->host_waits;
     int r = 0;
 
     if (!pool->generation.alive)
         return MPROC_EBROKEN; /* cannot be: with the generation every job ended */
     pool->sleeper = self;
-    /* Sequentially consistent, before the look: pairs with announce() in worker.c and worker_gone()
-     * in supervisor.c, which first leave what there is to see and then read this or ring. */
-    atomic_store_explicit(host_waits, HOST_WAITS, memory_order_seq_cst);
-    CRASH_POINT("host waits, has not looked");
-    mp_backlog_flush(pool);
-    if (!look(pool))
-        r = sleep_on_bell(pool, deadline);
-    CRASH_POINT("host awake, has not looked");
+    if (!linger(pool, deadline))
+        r = sleep_till_rung(pool, deadline);
     pool->sleeper = NULL;
-    /* Relaxed: a byte too many in the bell does no harm. */
-    atomic_store_explicit(host_waits, HOST_AWAKE, memory_order_relaxed);
     if (pool->generation.alive) {
         look(pool);
         mp_backlog_flush(pool);

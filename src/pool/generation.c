@@ -26,7 +26,7 @@ static void close_all(struct generation *generation)
 /* With the guard lock held.  On an error the caller closes what is open. */
 static int open_pipes(int fds[GENERATION_FDS])
 {
-    int r = mp_pipe(&fds[TICKET_READ]);
+    int r = mp_pipe(&fds[WAKE_READ]);
 
     if (!r)
         r = mp_pipe(&fds[BELL_READ]);
@@ -37,7 +37,7 @@ static int open_pipes(int fds[GENERATION_FDS])
     if (!r)
         r = mp_watch_open(&fds[WATCH]);
     if (!r)
-        r = mp_nonblocking(fds[TICKET_WRITE]); /* the host never blocks there */
+        r = mp_nonblocking(fds[WAKE_WRITE]); /* the host never blocks there */
     if (!r)
         r = mp_nonblocking(fds[CONTROL_WRITE]);
     if (!r)
@@ -109,19 +109,13 @@ free_seats:
 
 /* ---- telling --------------------------------------------------------------------------------- */
 
-int mp_generation_post(struct generation *generation, const uint64_t *tickets, size_t count)
+int mp_generation_wake(struct generation *generation, uint32_t count)
 {
-    int pipe = mp_guard_fd(&generation->guard, TICKET_WRITE);
-    ssize_t n;
+    static const char bytes[PIPE_BUF];
+    int pipe = mp_guard_fd(&generation->guard, WAKE_WRITE);
+    ssize_t n = mp_write(pipe, bytes, count < sizeof bytes ? count : sizeof bytes);
 
-    if (count > PIPE_BUF / sizeof *tickets)
-        count = PIPE_BUF / sizeof *tickets; /* so much is written whole or not at all */
-    n = mp_write(pipe, tickets, count * sizeof *tickets);
-    if (n == -EAGAIN && count > 1)
-        n = mp_write(pipe, tickets, sizeof *tickets);
-    if (n > 0 && n % (ssize_t)sizeof *tickets)
-        return -EIO; /* a ticket cut in two: no pipe does that */
-    return (int)(n < 0 ? n : n / (ssize_t)sizeof *tickets);
+    return n == -EAGAIN || n > 0 ? 0 : (int)n; /* a full pipe wakes all there are */
 }
 
 static void close_end(struct generation *generation, enum generation_fd end)
@@ -161,8 +155,8 @@ void mp_generation_nudge(struct generation *generation)
 
 void mp_generation_shut(struct generation *generation)
 {
-    close_end(generation, TICKET_WRITE);
-    CRASH_POINT("ticket pipe shut");
+    close_end(generation, WAKE_WRITE);
+    CRASH_POINT("wake pipe shut");
 }
 
 void mp_generation_kill(struct generation *generation, int64_t grace_ms)
@@ -192,7 +186,7 @@ static int poll_own(const struct generation *generation, struct pollfd *polled, 
         int ready;
 
         if (mp_guard_fd(guard, BELL_READ) < 0 || mp_guard_fd(guard, NUDGE_READ) < 0 ||
-            mp_guard_fd(guard, TICKET_READ) < 0)
+            mp_guard_fd(guard, WAKE_READ) < 0)
             return -EBADF; /* without the last, posting could be a SIGPIPE */
         ready = mp_poll(polled, count, look_again < deadline ? look_again : deadline);
         if (ready || look_again >= deadline)

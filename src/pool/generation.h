@@ -3,13 +3,14 @@
  * generation.h: one supervisor, its workers and its pipes, as the host holds them.  A pool has one
  * at a time.
  *
- *     ticket pipe   host -> workers       {id} of a job, 8 bytes; end of file: the pool closes
+ *     wake pipe     host -> workers       a byte that means "look", at the ticket queue; end of file:
+ *                                         the pool closes
  *     bell pipe     all others -> host    a byte that means "look"; end of file: they are all gone
  *     control pipe  host -> supervisor    a byte that means "look"; end of file: kill all and go
  *     nudge pipe    host -> host          a byte for the thread that sleeps on the bell; end of
  *                                         file: the program closed a descriptor of these
  *
- * The host keeps the reading ends of the ticket and the control pipe, too, so that writing there
+ * The host keeps the reading ends of the wake and the control pipe, too, so that writing there
  * never raises SIGPIPE.
  */
 #ifndef MP_GENERATION_H
@@ -42,8 +43,8 @@ _Static_assert((int)GENERATION_FDS == (int)GUARD_FDS, "GENERATION_NONE has so ma
 int mp_generation_start(struct generation *generation, const struct region *region,
                         const mproc_pool_options *options);
 
-/* Write up to `count` tickets; returns how many were, or -EAGAIN when the pipe has no room. */
-int mp_generation_post(struct generation *generation, const uint64_t *tickets, size_t count);
+/* Wake up to `count` workers that sleep.  0 or an error. */
+int mp_generation_wake(struct generation *generation, uint32_t count);
 void mp_generation_poke(struct generation *generation); /* make the supervisor look */
 void mp_generation_nudge(
     struct generation *generation); /* wake the thread that sleeps on the bell */

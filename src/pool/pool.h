@@ -22,6 +22,7 @@
 #include <pthread.h>
 
 #include "../shm/arena.h"
+#include "../shm/queue.h"
 #include "../shm/region.h"
 #include "generation.h"
 
@@ -124,11 +125,13 @@ struct mproc_pool {
     uint32_t slots_committed;
     struct list open;
     struct list backlog;
+    struct queue_end queue; /* of tickets */
     uint64_t ended;         /* jobs, ever */
     uint32_t limited;       /* open jobs with a limit */
     int64_t least_limit_ns; /* of theirs */
 
     struct list waiters;
+    struct linger linger;   /* the sleeper's, before it sleeps */
     struct waiter *sleeper; /* the one who sleeps on the bell, without the lock; NULL: nobody */
     uint64_t deaths_seen;
     uint64_t lost_seen;

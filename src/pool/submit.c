@@ -7,7 +7,6 @@
 #include "pool.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 #include "../point.h"
@@ -327,68 +326,45 @@ void mp_job_finish(struct job *job)
 
 /* ---- tickets --------------------------------------------------------------------------------- */
 
-enum { TICKETS_AT_ONCE = PIPE_BUF / sizeof(uint64_t) };
-
-/* Put the tickets that are due in a row; how many there are. */
-static size_t collect_tickets(const mproc_pool *pool, uint64_t tickets[TICKETS_AT_ONCE])
+/* Push what is due, in order, as far as the queue has room; how many. */
+static uint32_t push_tickets(mproc_pool *pool)
 {
-    const struct list *link = pool->backlog.next;
-    size_t count = 0;
+    uint32_t pushed = 0;
 
-    for (; link != &pool->backlog && count < TICKETS_AT_ONCE; link = link->next) {
-        const struct job *job = LIST_ENTRY_CONST(link, struct job, in_backlog);
+    while (!list_is_empty(&pool->backlog)) {
+        struct job *job = LIST_ENTRY(pool->backlog.next, struct job, in_backlog);
 
-        for (uint32_t i = 0; i < job->tickets_due && count < TICKETS_AT_ONCE; i++)
-            tickets[count++] = job->id;
+        for (; job->tickets_due > 0; job->tickets_due--, pushed++)
+            if (!mp_queue_push(&pool->region, &pool->queue, job->id))
+                return pushed;
+        list_remove(&job->in_backlog);
     }
-    return count;
+    return pushed;
 }
 
-/* The first `written` of the tickets collected are in the pipe. */
-static void strike_tickets(mproc_pool *pool, uint32_t written)
-{
-    struct list *link = pool->backlog.next;
-
-    while (written > 0) {
-        struct job *job = LIST_ENTRY(link, struct job, in_backlog);
-        uint32_t taken = written < job->tickets_due ? written : job->tickets_due;
-
-        link = link->next;
-        written -= taken;
-        job->tickets_due -= taken;
-        if (job->tickets_due == 0)
-            list_remove(&job->in_backlog);
-    }
-}
-
-/* Write what is due, in order, as far as the pipe has room. */
 static void flush_once(mproc_pool *pool)
 {
-    uint64_t tickets[TICKETS_AT_ONCE];
+    uint32_t pushed, idle;
 
-    /* Told to end, the generation takes no more tickets: the open jobs end with it. */
-    while (!list_is_empty(&pool->backlog) && pool->generation.grace == MP_FOREVER) {
-        size_t count = collect_tickets(pool, tickets);
-        int written = mp_generation_post(&pool->generation, tickets, count);
-
-        if (written == -EAGAIN)
-            return;
-        if (written < 0) {
-            mp_pool_poison(pool, "the ticket pipe cannot be written");
-            return;
-        }
-        strike_tickets(pool, (uint32_t)written);
-    }
+    if (pool->generation.grace != MP_FOREVER)
+        return; /* told to end, it takes no more tickets: the open jobs end with it */
+    pushed = push_tickets(pool);
+    CRASH_POINT("tickets pushed, nobody woken");
+    idle = pushed ? mp_queue_idle(&pool->region) : 0;
+    if (idle && mp_generation_wake(&pool->generation, pushed < idle ? pushed : idle))
+        mp_pool_poison(pool, "the wake pipe cannot be written");
 }
 
 void mp_backlog_flush(mproc_pool *pool)
 {
+    if (list_is_empty(&pool->backlog))
+        return;
     flush_once(pool);
     if (list_is_empty(&pool->backlog) || !pool->sleeper)
         return;
-    /* A thread sleeps, or is about to: whoever takes a ticket from the full pipe is to wake it.
-     * Sequentially consistent, and the pipe tried once more after it: if it is full still, each
-     * ticket in it will be read by a worker that sees this. */
+    /* A thread sleeps, or is about to: whoever takes a ticket from the full queue is to wake it.
+     * Sequentially consistent, and the queue tried once more after it: if it is full still, each
+     * ticket in it will be popped by a worker that sees this. */
     atomic_store_explicit(&mp_region_pool(&pool->region)->host_waits, HOST_HAS_BACKLOG,
                           memory_order_seq_cst);
     flush_once(pool);

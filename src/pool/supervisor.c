@@ -366,9 +366,9 @@ static void on_child(int signal)
 /* Everything that this process may still have from the host, but what it needs. */
 static void drop_inheritance(struct supervisor *sup)
 {
-    int keep[] = {sup->fds[TICKET_READ], sup->fds[BELL_WRITE], sup->fds[CONTROL_READ], -1};
+    int keep[] = {sup->fds[WAKE_READ], sup->fds[BELL_WRITE], sup->fds[CONTROL_READ], -1};
 
-    sup->fds[TICKET_WRITE] = mp_close(sup->fds[TICKET_WRITE]);
+    sup->fds[WAKE_WRITE] = mp_close(sup->fds[WAKE_WRITE]);
     sup->fds[BELL_READ] = mp_close(sup->fds[BELL_READ]);
     sup->fds[CONTROL_WRITE] = mp_close(sup->fds[CONTROL_WRITE]);
     sup->fds[NUDGE_READ] = mp_close(sup->fds[NUDGE_READ]);

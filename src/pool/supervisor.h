@@ -9,8 +9,8 @@
 
 /* The descriptors of a generation.  Pipes: the reading end first. */
 enum generation_fd {
-    TICKET_READ,
-    TICKET_WRITE,
+    WAKE_READ,
+    WAKE_WRITE,
     BELL_READ,
     BELL_WRITE,
     CONTROL_READ,

@@ -339,29 +339,54 @@ static enum service serve(struct worker *worker, uint32_t id)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-/* Take a ticket from the pipe and note it.  0, or how the worker ends. */
-static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t *ticket,
-                        enum worker_end *end)
+/* Sleep until there may be a ticket.  False, and how the worker ends: there will be none. */
+static bool sleep_till_woken(struct worker *worker, struct worker_shm *self, enum worker_end *end)
 {
-    ssize_t got = worker->unheard ? -1 : mp_read(worker->tickets, ticket, sizeof *ticket);
+    char byte;
+    ssize_t got;
 
-    CRASH_POINT("ticket or end read");
+    if (!mp_queue_go_idle(worker->region, worker->number))
+        return true;
+    CRASH_POINT("idle, not asleep");
+    got = mp_read(worker->wake, &byte, 1);
+    CRASH_POINT("woken, still idle");
+    mp_queue_leave_idle(worker->region, worker->number);
+    if (got > 0)
+        return true;
     *end = WORKER_CUT_OFF;
-    if (got == 0 && mp_is_marked(worker->tickets, &worker->tickets_mark)) {
+    if (got == 0 && mp_is_marked(worker->wake, &worker->wake_mark)) {
         atomic_store_explicit(&self->left, 1, memory_order_release);
         *end = WORKER_LEFT;
     }
-    /* Half a ticket leaves the others in the pipe out of step, and so they mean nothing; until it is
-     * empty but for the other half, which makes an end of who reads it, too, and of that.  Each
-     * death makes the host post again. */
-    if (got != (ssize_t)sizeof *ticket)
+    return false;
+}
+
+static bool has_ticket(const void *region)
+{
+    return !mp_queue_is_empty(region);
+}
+
+/* Take a ticket from the queue and note it.  False, and how the worker ends: there is none. */
+static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t *ticket,
+                        enum worker_end *end)
+{
+    uint32_t id;
+
+    *end = WORKER_CUT_OFF;
+    if (worker->unheard)
         return false;
+    while (!mp_queue_pop(worker->region, &id))
+        if (!mp_linger(&worker->linger, has_ticket, worker->region) &&
+            !sleep_till_woken(worker, self, end))
+            return false;
+    CRASH_POINT("ticket popped");
+    *ticket = id;
     /* A death before this loses the ticket: the supervisor finds none in the record, and says so.
      */
-    atomic_store_explicit(&self->ticket, *ticket, memory_order_release);
+    atomic_store_explicit(&self->ticket, id, memory_order_release);
     CRASH_POINT("ticket noted");
-    /* Sequentially consistent: the host says that it has a backlog, then tries the pipe once more
-     * and finds it full; so this ticket was read after that, and sees it. */
+    /* Sequentially consistent: the host says that it has a backlog, then tries the queue once more
+     * and finds it full; so this ticket was popped after that, and sees it. */
     if (atomic_load_explicit(&pool_of(worker)->host_waits, memory_order_seq_cst) ==
         HOST_HAS_BACKLOG)
         ring(worker);
@@ -377,7 +402,8 @@ enum worker_end mp_worker_run(struct worker *worker)
     enum worker_end end;
     bool served = false;
 
-    worker->tickets_mark = mp_mark(worker->tickets);
+    worker->wake_mark = mp_mark(worker->wake);
+    mp_queue_leave_idle(worker->region, worker->number); /* a predecessor died asleep */
     worker->bell_mark = mp_mark(worker->bell);
     for (;;) {
         if (!ticket && !take_ticket(worker, self, &ticket, &end)) {

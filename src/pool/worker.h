@@ -3,16 +3,17 @@
 #ifndef MP_WORKER_H
 #define MP_WORKER_H
 
-#include "../shm/region.h"
+#include "../shm/queue.h"
 
 struct worker {
     const struct region *region;
     uint32_t number;
-    int tickets;         /* read end of the ticket pipe */
+    int wake;            /* read end of the wake pipe */
     int bell;            /* write end of the bell pipe */
     uint32_t items_left; /* until it is to be replaced; 0: no end */
+    struct linger linger;
     /* By mp_worker_run(). */
-    struct mark tickets_mark;
+    struct mark wake_mark;
     struct mark bell_mark;
     bool unheard; /* it should have rung, and the bell is not there */
 };

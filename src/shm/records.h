@@ -24,6 +24,9 @@
 #define MP_SLOTS 65536
 #endif
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "no lock may stand behind an atomic here");
+#ifndef MP_QUEUE_SIZE
+#define MP_QUEUE_SIZE 8192
+#endif
 _Static_assert(MP_SLOTS <= 1 << 16 && MP_TAG_BITS <= 16, "an id has 32 bits");
 
 enum { CACHE_LINE = 64, WORKER_TEXT_MAX = 200 };
@@ -32,7 +35,7 @@ enum { CACHE_LINE = 64, WORKER_TEXT_MAX = 200 };
 enum {
     HOST_AWAKE = 0,
     HOST_WAITS = 1,       /* ring when a job has ended */
-    HOST_HAS_BACKLOG = 2, /* and when a ticket was taken from the pipe, which was full */
+    HOST_HAS_BACKLOG = 2, /* and when a ticket was taken from the queue, which was full */
 };
 
 /*
@@ -78,6 +81,18 @@ struct job_shm {
     /* A job of one chunk has its word and its outcome here. */
     _Alignas(CACHE_LINE) chunk_word word;
     _Alignas(CACHE_LINE) struct outcome_shm outcome;
+};
+
+/*
+ * The ticket queue.
+ * Who writes: the host the tail and the entries from it on, the workers the head, by
+ * compare-and-swap.  Safe: an entry is overwritten only when the head is past it; see queue.h.
+ */
+struct queue_shm {
+    _Alignas(CACHE_LINE) _Atomic uint64_t tail; /* tickets ever pushed */
+    _Alignas(CACHE_LINE) _Atomic uint64_t head; /* tickets ever popped */
+    /* The id of a job, each: ticket number i lies in place i % MP_QUEUE_SIZE. */
+    _Alignas(CACHE_LINE) _Atomic uint32_t tickets[MP_QUEUE_SIZE];
 };
 
 /*

@@ -40,8 +40,11 @@ static bool lay_out(struct region *region, uint64_t heap_size, size_t *total)
         return false;
     region->workers_offset = round_up(sizeof(struct pool_shm), LINE_PAIR);
     region->ready_offset = region->workers_offset + region->workers * sizeof(struct worker_shm);
-    region->jobs_offset =
+    region->idle_offset =
         round_up(region->ready_offset + (MP_SLOTS + 63) / 64 * sizeof(uint64_t), LINE_PAIR);
+    region->queue_offset =
+        round_up(region->idle_offset + (region->workers + 63) / 64 * sizeof(uint64_t), LINE_PAIR);
+    region->jobs_offset = round_up(region->queue_offset + sizeof(struct queue_shm), LINE_PAIR);
     region->words_offset =
         round_up(region->jobs_offset + MP_SLOTS * sizeof(struct job_shm), REGION_PAGE);
     region->words_size = round_up((size_t)heap_size / 8, REGION_PAGE);
@@ -79,7 +82,9 @@ void mp_region_close(struct region *region)
 void mp_region_reset(const struct region *region)
 {
     struct pool_shm *pool = mp_region_pool(region);
+    struct queue_shm *queue = mp_region_queue(region);
     _Atomic uint64_t *ready = mp_region_ready(region);
+    _Atomic uint64_t *idle = mp_region_idle(region);
 
     /* Relaxed, all: whoever else looks is forked afterwards. */
     atomic_store_explicit(&pool->host_waits, HOST_AWAKE, memory_order_relaxed);
@@ -96,6 +101,10 @@ void mp_region_reset(const struct region *region)
     }
     for (uint32_t i = 0; i < (MP_SLOTS + 63) / 64; i++)
         atomic_store_explicit(&ready[i], 0, memory_order_relaxed);
+    for (uint32_t i = 0; i < (region->workers + 63) / 64; i++)
+        atomic_store_explicit(&idle[i], 0, memory_order_relaxed);
+    atomic_store_explicit(&queue->head, 0, memory_order_relaxed);
+    atomic_store_explicit(&queue->tail, 0, memory_order_relaxed);
 }
 
 struct pool_shm *mp_region_pool(const struct region *region)
@@ -116,6 +125,16 @@ struct job_shm *mp_region_job(const struct region *region, uint32_t slot)
 _Atomic uint64_t *mp_region_ready(const struct region *region)
 {
     return (void *)(region->memory.base + region->ready_offset);
+}
+
+_Atomic uint64_t *mp_region_idle(const struct region *region)
+{
+    return (void *)(region->memory.base + region->idle_offset);
+}
+
+struct queue_shm *mp_region_queue(const struct region *region)
+{
+    return (void *)(region->memory.base + region->queue_offset);
 }
 
 chunk_word *mp_region_word(const struct region *region, uint64_t offset)

@@ -4,7 +4,7 @@
  * supervisor and workers have the same mapping at the same address, and this struct as a private
  * copy.
  *
- *     pool | workers | ready bits | jobs | words | heap
+ *     pool | workers | ready bits | idle bits | queue | jobs | words | heap
  *
  * `words` never holds anything but chunk words; `heap` is for inputs, outputs and everything else.
  */
@@ -19,6 +19,8 @@ struct region {
     uint32_t workers;
     size_t workers_offset;
     size_t ready_offset;
+    size_t idle_offset;
+    size_t queue_offset;
     size_t jobs_offset;
     size_t words_offset;
     size_t words_size;
@@ -31,7 +33,7 @@ struct region {
 int mp_region_open(struct region *region, uint32_t workers, uint64_t heap_size);
 void mp_region_close(struct region *region);
 /* Before the processes are started, for the first time or again: the words of the pool, the records
- * of the workers and the ready bits as if nobody had ever written there. */
+ * of the workers, the bits and the queue as if nobody had ever written there. */
 void mp_region_reset(const struct region *region);
 
 /* Each is a plain address computation; the index must be in range. */
@@ -41,6 +43,10 @@ struct job_shm *mp_region_job(const struct region *region, uint32_t slot);
 /* Bit slot % 64 of element slot / 64: a worker saw every chunk of the slot's job ended.  Set by
  * workers, exchanged to 0 by the host before it looks. */
 _Atomic uint64_t *mp_region_ready(const struct region *region);
+/* Bit worker % 64 of element worker / 64: it sleeps or is about to.  Set and cleared by that worker;
+ * it stays as it is when the worker dies, until its replacement looks for tickets. */
+_Atomic uint64_t *mp_region_idle(const struct region *region);
+struct queue_shm *mp_region_queue(const struct region *region);
 
 /* The chunk words of a job as its descriptor tells them at this moment, or NULL when that cannot be
  * true; for who holds none of its chunks the answer may be that of another job. */

@@ -238,7 +238,7 @@ static void swallow_tickets(int tickets)
 static void abuse_pipes(struct deed *deed)
 {
     int bell = deed->enemy.pool->generation.fds[BELL_WRITE];
-    int tickets = deed->enemy.pool->generation.fds[TICKET_READ];
+    int tickets = deed->enemy.pool->generation.fds[WAKE_READ];
     int fd = draw(deed, 2) ? bell : tickets;
 
     switch (draw(deed, 8)) {

@@ -65,7 +65,7 @@ static void *work(void *arg)
     for (;;) {
         struct worker worker = {.region = crew->region,
                                 .number = start.number,
-                                .tickets = crew->tickets,
+                                .wake = crew->tickets,
                                 .bell = crew->bell,
                                 .items_left = crew->tasks_per_worker};
 
@@ -125,7 +125,7 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
     pthread_mutex_init(&crew->bell_lock, NULL);
     crew->generation = generation;
     crew->region = sup->region;
-    crew->tickets = generation->fds[TICKET_READ];
+    crew->tickets = generation->fds[WAKE_READ];
     crew->bell = generation->fds[BELL_WRITE];
     crew->control = generation->fds[CONTROL_READ];
     crew->tasks_per_worker = sup->options->tasks_per_worker;

@@ -80,7 +80,7 @@ static void swallow_tickets(void)
 {
     char bytes[256];
 
-    while (mp_read(pool->generation.fds[TICKET_READ], bytes, sizeof bytes) > 0)
+    while (mp_read(pool->generation.fds[WAKE_READ], bytes, sizeof bytes) > 0)
         ;
 }
 

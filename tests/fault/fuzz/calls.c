@@ -103,7 +103,7 @@ static bool mend(const struct crew *crew, unsigned number, bool only_stopping)
 static void run_worker(struct crew *crew, volatile unsigned number)
 {
     bool *hanging = &hangs[crew - crews][number];
-    struct worker worker = {crew->region, number, crew->generation->fds[TICKET_READ], crew->bell,
+    struct worker worker = {crew->region, number, crew->generation->fds[WAKE_READ], crew->bell,
                             crew->options->tasks_per_worker};
 
     if (*hanging && !mend(crew, number, true))
@@ -130,7 +130,7 @@ static void work(void)
             continue;
         for (unsigned w = 0; w < crew->region->workers; w++)
             run_worker(crew, w);
-        if (crew->generation->fds[TICKET_WRITE] < 0 || crew->generation->fds[CONTROL_WRITE] < 0)
+        if (crew->generation->fds[WAKE_WRITE] < 0 || crew->generation->fds[CONTROL_WRITE] < 0)
             crew_dies(crew);
         for (unsigned w = 0; w < WORKERS_MAX && crew->bell < 0; w++)
             hangs[i][w] = false;

@@ -189,7 +189,7 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
         return -EAGAIN;
     *crew = (struct crew){generation, sup->region, sup->options, generation->fds[BELL_WRITE]};
     generation->fds[BELL_WRITE] = -1;
-    must(mp_nonblocking(generation->fds[TICKET_READ]) == 0);
+    must(mp_nonblocking(generation->fds[WAKE_READ]) == 0);
     return 0;
 }
 

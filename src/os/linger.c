@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * To look for news for a while before going to sleep: it saves a sleep, a bell and an awakening where
+ * news comes soon.  Runs in host and workers; touches nothing but what it is given.
+ */
+#include "os.h"
+
+#include <sched.h>
+
+enum {
+    LEAST_ROUNDS = 16, /* so many are never too many, and find out when news comes sooner again */
+    MOST_ROUNDS = 512,
+    ROUNDS_PER_YIELD = 8,
+    RELAXATIONS = 4,       /* in a round */
+    ROUNDS_PER_CLOCK = 16, /* where the time is counted */
+    NS_PER_US = 1000
+};
+
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static bool one_round(bool (*news)(const void *arg), const void *arg)
+{
+    if (news(arg))
+        return true;
+    for (int i = 0; i < RELAXATIONS; i++)
+        relax();
+    return false;
+}
+
+/* With a CPU to itself: for as long as was asked for. */
+static bool spin(const struct linger *linger, bool (*news)(const void *arg), const void *arg)
+{
+    int64_t until = mp_now() + (int64_t)linger->spin_us * NS_PER_US;
+
+    for (;;) {
+        for (int i = 0; i < ROUNDS_PER_CLOCK; i++)
+            if (one_round(news, arg))
+                return true;
+        if (mp_now() >= until)
+            return false;
+    }
+}
+
+/* With others who want the CPU, too: they get it, and it goes on longer the more often there was
+ * news. */
+static bool stroll(struct linger *linger, bool (*news)(const void *arg), const void *arg)
+{
+    if (linger->rounds < LEAST_ROUNDS)
+        linger->rounds = LEAST_ROUNDS;
+    for (uint32_t i = 1; i <= linger->rounds; i++) {
+        if (one_round(news, arg)) {
+            linger->rounds *= 2;
+            if (linger->rounds > MOST_ROUNDS)
+                linger->rounds = MOST_ROUNDS;
+            return true;
+        }
+        if (i > LEAST_ROUNDS && i % ROUNDS_PER_YIELD == 0)
+            sched_yield();
+    }
+    linger->rounds /= 2;
+    return false;
+}
+
+bool mp_linger(struct linger *linger, bool (*news)(const void *arg), const void *arg)
+{
+    if (linger->spin_us > 0)
+        return spin(linger, news, arg);
+    return linger->spin_us == 0 && stroll(linger, news, arg);
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ticket queue.  Runs in the host (push) and the workers (pop); decides nothing but by one
+ * compare-and-swap on the head, so each ticket is popped once.
+ */
+#include "queue.h"
+
+static _Atomic uint32_t *entry(const struct region *region, uint64_t at)
+{
+    return &mp_region_queue(region)->tickets[at % MP_QUEUE_SIZE];
+}
+
+bool mp_queue_push(const struct region *region, struct queue_end *end, uint32_t id)
+{
+    struct queue_shm *queue = mp_region_queue(region);
+
+    /* Not at each push: the workers write there.  Sequentially consistent: after host_waits, see
+     * take_ticket() in worker.c.  It is an acquire, too: the worker that moved the head has read the
+     * entry that is overwritten here. */
+    if (end->tail - end->head >= MP_QUEUE_SIZE)
+        end->head = atomic_load_explicit(&queue->head, memory_order_seq_cst);
+    if (end->tail - end->head >= MP_QUEUE_SIZE)
+        return false;
+    atomic_store_explicit(entry(region, end->tail), id, memory_order_relaxed);
+    /* Sequentially consistent, and a release for the entry: mp_queue_idle() follows. */
+    atomic_store_explicit(&queue->tail, ++end->tail, memory_order_seq_cst);
+    return true;
+}
+
+bool mp_queue_is_plausible(const struct region *region, const struct queue_end *end)
+{
+    /* Relaxed: it only grows. */
+    uint64_t head = atomic_load_explicit(&mp_region_queue(region)->head, memory_order_relaxed);
+
+    return head >= end->head && head <= end->tail;
+}
+
+static uint32_t count_bits(uint64_t bits)
+{
+    uint32_t count = 0;
+
+    for (; bits; bits &= bits - 1)
+        count++;
+    return count;
+}
+
+uint32_t mp_queue_idle(const struct region *region)
+{
+    _Atomic uint64_t *idle = mp_region_idle(region);
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < (region->workers + 63) / 64; i++)
+        count += count_bits(atomic_load_explicit(&idle[i], memory_order_seq_cst));
+    return count;
+}
+
+bool mp_queue_pop(const struct region *region, uint32_t *id)
+{
+    struct queue_shm *queue = mp_region_queue(region);
+    uint64_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
+
+    /* Acquire: pairs with the push, for the entry, and for all that the host wrote of the job. */
+    while (head < atomic_load_explicit(&queue->tail, memory_order_acquire)) {
+        /* Relaxed: valid if the head has not moved when the exchange is made. */
+        *id = atomic_load_explicit(entry(region, head), memory_order_relaxed);
+        /* Sequentially consistent: host_waits is looked at next, see take_ticket() in worker.c.  A
+         * release for the reading of the entry. */
+        if (atomic_compare_exchange_weak_explicit(&queue->head, &head, head + 1,
+                                                  memory_order_seq_cst, memory_order_relaxed))
+            return true;
+    }
+    return false;
+}
+
+bool mp_queue_is_empty(const struct region *region)
+{
+    struct queue_shm *queue = mp_region_queue(region);
+
+    return atomic_load_explicit(&queue->head, memory_order_relaxed) >=
+           atomic_load_explicit(&queue->tail, memory_order_relaxed);
+}
+
+bool mp_queue_go_idle(const struct region *region, uint32_t worker)
+{
+    struct queue_shm *queue = mp_region_queue(region);
+
+    atomic_fetch_or_explicit(&mp_region_idle(region)[worker / 64], (uint64_t)1 << worker % 64,
+                             memory_order_seq_cst);
+    if (atomic_load_explicit(&queue->head, memory_order_seq_cst) >=
+        atomic_load_explicit(&queue->tail, memory_order_seq_cst))
+        return true;
+    mp_queue_leave_idle(region, worker);
+    return false;
+}
+
+void mp_queue_leave_idle(const struct region *region, uint32_t worker)
+{
+    /* Relaxed: that the host sees it late makes a byte too many. */
+    atomic_fetch_and_explicit(&mp_region_idle(region)[worker / 64], ~((uint64_t)1 << worker % 64),
+                              memory_order_relaxed);
+}
