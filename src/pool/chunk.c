@@ -83,6 +83,14 @@ static void copy_outcome(const struct job *job, uint64_t chunk, mproc_failure *f
     memcpy(failure->text, outcome.text, sizeof failure->text);
 }
 
+uint64_t mp_job_pass_done(const struct job *job, uint64_t chunk)
+{
+    while (!job->distrusted && chunk < job->chunks &&
+           mp_word_is_plainly_done(&job->words[chunk], job->id))
+        chunk++;
+    return chunk;
+}
+
 int mp_job_error(const struct job *job, uint64_t chunk)
 {
     return error_of(job, mp_chunk_view(job, chunk));

@@ -71,8 +71,11 @@ static void close_pass(struct job *job)
 static bool pass_ended(struct job *job)
 {
     for (; job->ended_below < job->chunks; job->ended_below++) {
-        struct chunk_view view = mp_chunk_view(job, job->ended_below);
+        struct chunk_view view;
 
+        if (mp_word_is_plainly_done(&job->words[job->ended_below], job->id))
+            continue;
+        view = mp_chunk_view(job, job->ended_below);
         if (!mp_chunk_is_plausible(job, view))
             return false;
         if (!mp_chunk_is_terminal(view.state))
@@ -81,29 +84,25 @@ static bool pass_ended(struct job *job)
     return true;
 }
 
-/* Has any chunk from `first` on such a state (1), or none (0)?  -1: impossible. */
-static int any_chunk(const struct job *job, uint64_t first, bool (*has)(unsigned state))
+/* Has any chunk from `first` on such a state (1), or none (0)?  -1: impossible.  The others may be so,
+ * too: they are looked at when they have ended. */
+static int any_chunk(const struct job *job, uint64_t first, uint32_t states)
 {
     for (uint64_t i = first; i < job->chunks; i++) {
-        struct chunk_view view = mp_chunk_view(job, i);
+        /* Acquire, as in mp_chunk_view(); nothing is decided by the order of two of them. */
+        struct chunk_view view =
+            mp_word_view(atomic_load_explicit(&job->words[i], memory_order_acquire));
 
-        if (!mp_chunk_is_plausible(job, view))
-            return -1;
-        if (has(view.state))
-            return 1;
+        if (view.state < CHUNK_STATE_COUNT && (states >> view.state & 1))
+            return mp_chunk_is_plausible(job, view) ? 1 : -1;
     }
     return 0;
 }
 
-static bool is_waiting(unsigned state)
-{
-    return state == CHUNK_WAITING;
-}
-
-static bool is_failure(unsigned state)
-{
-    return state == CHUNK_FAILED || state == CHUNK_CRASHED || state == CHUNK_TIMED_OUT;
-}
+enum {
+    WAITING = 1 << CHUNK_WAITING,
+    FAILURE = 1 << CHUNK_FAILED | 1 << CHUNK_CRASHED | 1 << CHUNK_TIMED_OUT
+};
 
 /* Look at a job's chunk words.  Ends it if all are terminal. */
 static void look_at_job(struct job *job)
@@ -116,7 +115,7 @@ static void look_at_job(struct job *job)
     if (!pass_ended(job))
         goto impossible;
     if (job->ended_below < job->chunks && job->stop_at_failure && !job->closing) {
-        failed = any_chunk(job, first, is_failure);
+        failed = any_chunk(job, first, FAILURE);
         if (failed < 0)
             goto impossible;
         if (failed) {
@@ -178,7 +177,7 @@ static void look_at_all(mproc_pool *pool, bool ticket_lost)
 
         link = link->next;
         if (ticket_lost && !job->closing && job->tickets_due == 0 &&
-            any_chunk(job, job->ended_below, is_waiting) == 1)
+            any_chunk(job, job->ended_below, WAITING) == 1)
             mp_job_post_tickets(job, 1);
         look_at_job(job); /* last: if that ends it, its memory may be gone */
     }

@@ -109,13 +109,17 @@ static void copy_results(const struct map_call *call, uint64_t from, uint64_t to
                (size_t)(to - from) * size);
 }
 
-static void set_statuses(const struct map_call *call, uint64_t chunk, int error)
+/* The status of items [from, to). */
+static void set_statuses(const struct map_call *call, uint64_t from, uint64_t to, int error)
 {
-    const struct job *job = &call->job;
-    uint64_t first = chunk * job->chunk_items;
-
-    for (uint64_t i = first; i - first < job->chunk_items && i < job->count; i++)
+    for (uint64_t i = from; call->options.statuses && i < to; i++)
         call->options.statuses[i] = error;
+}
+
+/* The item with which a chunk begins, or where the last ends. */
+static uint64_t first_item(const struct job *job, uint64_t chunk)
+{
+    return chunk < job->chunks ? chunk * job->chunk_items : job->count;
 }
 
 /* What a map comes to. */
@@ -142,6 +146,19 @@ static uint64_t first_not_done(const struct map_call *call, uint64_t chunk, int 
     return failure.index;
 }
 
+/* A chunk that was not done, or not at the first attempt. */
+static void count_chunk(const struct map_call *call, uint64_t chunk, int error, struct tally *tally)
+{
+    tally->failed += first_item(&call->job, chunk + 1) - first_item(&call->job, chunk);
+    if (!is_own_failure(error))
+        tally->unfinished = error;
+    /* The first that failed by itself counts, before those that were only cancelled. */
+    if (!tally->error || (is_own_failure(error) && !is_own_failure(tally->error))) {
+        tally->error = error;
+        tally->first = chunk;
+    }
+}
+
 /* Go through the chunks in order: results, statuses, the first that failed. */
 static struct tally gather(const struct map_call *call)
 {
@@ -149,25 +166,21 @@ static struct tally gather(const struct map_call *call)
     struct tally tally = {0};
     uint64_t copied = 0; /* items, or passed over */
 
-    for (uint64_t chunk = 0; chunk < job->chunks; chunk++) {
-        uint64_t first = chunk * job->chunk_items;
-        uint64_t end = chunk + 1 < job->chunks ? first + job->chunk_items : job->count;
-        int error = mp_job_error(job, chunk);
+    for (uint64_t chunk = 0;; chunk++) {
+        uint64_t done = mp_job_pass_done(job, chunk);
+        int error;
 
-        if (call->options.statuses)
-            set_statuses(call, chunk, error);
+        set_statuses(call, first_item(job, chunk), first_item(job, done), 0);
+        chunk = done;
+        if (chunk == job->chunks)
+            break;
+        error = mp_job_error(job, chunk);
+        set_statuses(call, first_item(job, chunk), first_item(job, chunk + 1), error);
         if (!error)
             continue;
         copy_results(call, copied, first_not_done(call, chunk, error));
-        copied = end;
-        tally.failed += end - first;
-        if (!is_own_failure(error))
-            tally.unfinished = error;
-        /* The first that failed by itself counts, before those that were only cancelled. */
-        if (!tally.error || (is_own_failure(error) && !is_own_failure(tally.error))) {
-            tally.error = error;
-            tally.first = chunk;
-        }
+        copied = first_item(job, chunk + 1);
+        count_chunk(call, chunk, error, &tally);
     }
     copy_results(call, copied, job->count);
     return tally;

@@ -182,6 +182,9 @@ void mp_job_finish(struct job *job);
 struct chunk_view mp_chunk_view(const struct job *job, uint64_t chunk);
 /* Could this word be there? */
 bool mp_chunk_is_plausible(const struct job *job, struct chunk_view view);
+/* The first chunk from `chunk` on of an ended job that was not done at once: those before it have no
+ * error. */
+uint64_t mp_job_pass_done(const struct job *job, uint64_t chunk);
 /* How chunk `chunk` of an ended job ended: 0 or the error; the second with all that is known of it. */
 int mp_job_error(const struct job *job, uint64_t chunk);
 int mp_job_status(const struct job *job, uint64_t chunk, mproc_failure *failure);

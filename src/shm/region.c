@@ -107,36 +107,6 @@ void mp_region_reset(const struct region *region)
     atomic_store_explicit(&queue->tail, 0, memory_order_relaxed);
 }
 
-struct pool_shm *mp_region_pool(const struct region *region)
-{
-    return (void *)region->memory.base;
-}
-
-struct worker_shm *mp_region_worker(const struct region *region, uint32_t worker)
-{
-    return (struct worker_shm *)(void *)(region->memory.base + region->workers_offset) + worker;
-}
-
-struct job_shm *mp_region_job(const struct region *region, uint32_t slot)
-{
-    return (struct job_shm *)(void *)(region->memory.base + region->jobs_offset) + slot;
-}
-
-_Atomic uint64_t *mp_region_ready(const struct region *region)
-{
-    return (void *)(region->memory.base + region->ready_offset);
-}
-
-_Atomic uint64_t *mp_region_idle(const struct region *region)
-{
-    return (void *)(region->memory.base + region->idle_offset);
-}
-
-struct queue_shm *mp_region_queue(const struct region *region)
-{
-    return (void *)(region->memory.base + region->queue_offset);
-}
-
 chunk_word *mp_region_word(const struct region *region, uint64_t offset)
 {
     uint64_t end = region->words_offset + region->words_size;
@@ -180,14 +150,4 @@ struct outcome_shm *mp_region_outcome(const struct region *region, const struct 
         chunk >= (end - offset) / sizeof(struct outcome_shm))
         return NULL;
     return (struct outcome_shm *)(void *)(region->memory.base + offset) + chunk;
-}
-
-uint32_t mp_job_id(uint32_t slot, uint32_t tag)
-{
-    return slot << MP_TAG_BITS | tag;
-}
-
-uint32_t mp_job_slot(uint32_t id)
-{
-    return id >> MP_TAG_BITS;
 }

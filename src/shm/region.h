@@ -37,16 +37,40 @@ void mp_region_close(struct region *region);
 void mp_region_reset(const struct region *region);
 
 /* Each is a plain address computation; the index must be in range. */
-struct pool_shm *mp_region_pool(const struct region *region);
-struct worker_shm *mp_region_worker(const struct region *region, uint32_t worker);
-struct job_shm *mp_region_job(const struct region *region, uint32_t slot);
+
+static inline struct pool_shm *mp_region_pool(const struct region *region)
+{
+    return (struct pool_shm *)(void *)region->memory.base;
+}
+
+static inline struct worker_shm *mp_region_worker(const struct region *region, uint32_t worker)
+{
+    return (struct worker_shm *)(void *)(region->memory.base + region->workers_offset) + worker;
+}
+
+static inline struct job_shm *mp_region_job(const struct region *region, uint32_t slot)
+{
+    return (struct job_shm *)(void *)(region->memory.base + region->jobs_offset) + slot;
+}
+
 /* Bit slot % 64 of element slot / 64: a worker saw every chunk of the slot's job ended.  Set by
  * workers, exchanged to 0 by the host before it looks. */
-_Atomic uint64_t *mp_region_ready(const struct region *region);
+static inline _Atomic uint64_t *mp_region_ready(const struct region *region)
+{
+    return (_Atomic uint64_t *)(void *)(region->memory.base + region->ready_offset);
+}
+
 /* Bit worker % 64 of element worker / 64: it sleeps or is about to.  Set and cleared by that worker;
  * it stays as it is when the worker dies, until its replacement looks for tickets. */
-_Atomic uint64_t *mp_region_idle(const struct region *region);
-struct queue_shm *mp_region_queue(const struct region *region);
+static inline _Atomic uint64_t *mp_region_idle(const struct region *region)
+{
+    return (_Atomic uint64_t *)(void *)(region->memory.base + region->idle_offset);
+}
+
+static inline struct queue_shm *mp_region_queue(const struct region *region)
+{
+    return (struct queue_shm *)(void *)(region->memory.base + region->queue_offset);
+}
 
 /* The chunk words of a job as its descriptor tells them at this moment, or NULL when that cannot be
  * true; for who holds none of its chunks the answer may be that of another job. */
@@ -60,7 +84,15 @@ struct outcome_shm *mp_region_outcome(const struct region *region, const struct 
                                       uint64_t chunk);
 
 /* The id's parts. */
-uint32_t mp_job_id(uint32_t slot, uint32_t tag);
-uint32_t mp_job_slot(uint32_t id); /* may be MP_SLOTS or more if the id came from shared memory */
+static inline uint32_t mp_job_id(uint32_t slot, uint32_t tag)
+{
+    return slot << MP_TAG_BITS | tag;
+}
+
+/* May be MP_SLOTS or more if the id came from shared memory. */
+static inline uint32_t mp_job_slot(uint32_t id)
+{
+    return id >> MP_TAG_BITS;
+}
 
 #endif

@@ -10,47 +10,13 @@
 
 #include "../point.h"
 
-static const struct {
-    const char *name;
-    bool terminal;
-} states[] = {
-#define CHUNK_ROW(name, terminal) {#name, terminal},
-    CHUNK_STATES(CHUNK_ROW)
-#undef CHUNK_ROW
-};
-
-static uint64_t word_of(uint32_t id, unsigned worker, unsigned attempts, enum chunk_state state)
-{
-    return (uint64_t)id << 32 | (uint64_t)worker << 16 | (uint64_t)attempts << 8 | (uint64_t)state;
-}
-
-struct chunk_view mp_word_view(uint64_t value)
-{
-    return (struct chunk_view){(uint32_t)(value >> 32), (uint16_t)(value >> 16),
-                               (uint8_t)(value >> 8), (uint8_t)value};
-}
-
 const char *mp_chunk_state_name(unsigned state)
 {
-    return state < CHUNK_STATE_COUNT ? states[state].name : "?";
-}
+#define CHUNK_NAME(name, terminal) #name,
+    static const char *const names[] = {CHUNK_STATES(CHUNK_NAME)};
+#undef CHUNK_NAME
 
-bool mp_chunk_is_terminal(unsigned state)
-{
-    return state < CHUNK_STATE_COUNT && states[state].terminal;
-}
-
-void mp_word_publish(chunk_word *word, uint32_t id)
-{
-    /* Release: whoever claims the word (acquire, below) sees the descriptor and the inputs. */
-    atomic_store_explicit(word, word_of(id, 0, 0, CHUNK_WAITING), memory_order_release);
-}
-
-bool mp_word_is_waiting(const chunk_word *word, uint32_t id)
-{
-    struct chunk_view view = mp_word_view(atomic_load_explicit(word, memory_order_relaxed));
-
-    return view.id == id && view.state == CHUNK_WAITING;
+    return state < CHUNK_STATE_COUNT ? names[state] : "?";
 }
 
 bool mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *claimed)
@@ -61,7 +27,7 @@ bool mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *cla
 
     if (view.id != id || view.state != CHUNK_WAITING || view.attempts == WORD_ATTEMPTS_MAX)
         return false;
-    *claimed = word_of(id, worker, view.attempts + 1U, CHUNK_RUNNING);
+    *claimed = mp_word_of(id, worker, view.attempts + 1U, CHUNK_RUNNING);
     /* Acquire: pairs with the release of mp_word_publish(), or of mp_word_bury() for a retry.
      * Release: who sees the claim sees the ticket and the limit that were noted before it. */
     return atomic_compare_exchange_strong_explicit(word, &seen, *claimed, memory_order_acq_rel,
@@ -71,7 +37,7 @@ bool mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *cla
 bool mp_word_finish(chunk_word *word, uint64_t claimed, enum chunk_state ended)
 {
     struct chunk_view view = mp_word_view(claimed);
-    uint64_t next = word_of(view.id, 0, view.attempts, ended);
+    uint64_t next = mp_word_of(view.id, 0, view.attempts, ended);
 
     /* Release: the results are seen by who loads the word with acquire.  Sequentially consistent,
      * with the look back that follows it: of two workers that end the last two chunks at once, at
@@ -83,7 +49,7 @@ bool mp_word_finish(chunk_word *word, uint64_t claimed, enum chunk_state ended)
 bool mp_word_stop(chunk_word *word, uint64_t seen)
 {
     struct chunk_view view = mp_word_view(seen);
-    uint64_t next = word_of(view.id, view.worker, view.attempts, CHUNK_STOPPING);
+    uint64_t next = mp_word_of(view.id, view.worker, view.attempts, CHUNK_STOPPING);
 
     if (view.state != CHUNK_RUNNING)
         return false;
@@ -100,9 +66,9 @@ bool mp_word_cancel(chunk_word *word, uint32_t id)
     if (view.id != id || view.state != CHUNK_WAITING)
         return false;
     /* Sequentially consistent: a look at the other words follows, see mp_word_finish(). */
-    return atomic_compare_exchange_strong_explicit(word, &seen,
-                                                   word_of(id, 0, view.attempts, CHUNK_CANCELLED),
-                                                   memory_order_seq_cst, memory_order_relaxed);
+    return atomic_compare_exchange_strong_explicit(
+        word, &seen, mp_word_of(id, 0, view.attempts, CHUNK_CANCELLED), memory_order_seq_cst,
+        memory_order_relaxed);
 }
 
 enum chunk_state mp_word_bury(chunk_word *word, unsigned worker, unsigned retries, bool expired,
@@ -129,7 +95,7 @@ enum chunk_state mp_word_bury(chunk_word *word, unsigned worker, unsigned retrie
         /* Release: the outcome, and what a dead attempt wrote, before what follows.  It fails only
          * when the host makes RUNNING into STOPPING in between; then it is tried with that. */
         if (atomic_compare_exchange_strong_explicit(word, &seen,
-                                                    word_of(view.id, 0, view.attempts, next),
+                                                    mp_word_of(view.id, 0, view.attempts, next),
                                                     memory_order_release, memory_order_acquire))
             return next;
     }

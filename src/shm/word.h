@@ -55,14 +55,52 @@ struct chunk_view {
     uint8_t state; /* may be no state at all: the word came from shared memory */
 };
 
-struct chunk_view mp_word_view(uint64_t value);
+/* The functions that are called for each chunk of a job stand here, so that they cost no call. */
+
+static inline uint64_t mp_word_of(uint32_t id, unsigned worker, unsigned attempts,
+                                  enum chunk_state state)
+{
+    return (uint64_t)id << 32 | (uint64_t)worker << 16 | (uint64_t)attempts << 8 | (uint64_t)state;
+}
+
+static inline struct chunk_view mp_word_view(uint64_t value)
+{
+    return (struct chunk_view){(uint32_t)(value >> 32), (uint16_t)(value >> 16),
+                               (uint8_t)(value >> 8), (uint8_t)value};
+}
+
 const char *mp_chunk_state_name(unsigned state); /* "?" for what is no state */
-bool mp_chunk_is_terminal(unsigned state);       /* false for what is no state */
+
+#define CHUNK_BIT(name, terminal) | (terminal ? 1U << CHUNK_##name : 0U)
+/* False for what is no state. */
+static inline bool mp_chunk_is_terminal(unsigned state)
+{
+    return state < CHUNK_STATE_COUNT && (0U CHUNK_STATES(CHUNK_BIT)) >> state & 1;
+}
+#undef CHUNK_BIT
 
 /* Host, while no chunk of the slot's last job is left open: a new chunk, to be begun. */
-void mp_word_publish(chunk_word *word, uint32_t id);
+static inline void mp_word_publish(chunk_word *word, uint32_t id)
+{
+    /* Release: whoever claims the word (acquire) sees the descriptor and the inputs. */
+    atomic_store_explicit(word, mp_word_of(id, 0, 0, CHUNK_WAITING), memory_order_release);
+}
+
 /* Anybody: does it wait, as a chunk of job `id`?  A guess: only a claim can tell. */
-bool mp_word_is_waiting(const chunk_word *word, uint32_t id);
+static inline bool mp_word_is_waiting(const chunk_word *word, uint32_t id)
+{
+    struct chunk_view view = mp_word_view(atomic_load_explicit(word, memory_order_relaxed));
+
+    return view.id == id && view.state == CHUNK_WAITING;
+}
+
+/* Is the word of job `id` that of a chunk that was done at the first attempt, as most are? */
+static inline bool mp_word_is_plainly_done(const chunk_word *word, uint32_t id)
+{
+    /* Sequentially consistent, see mp_chunk_view(). */
+    return atomic_load_explicit(word, memory_order_seq_cst) == mp_word_of(id, 0, 1, CHUNK_DONE);
+}
+
 /* Worker: WAITING of job `id` becomes RUNNING; *claimed is what mp_word_finish() needs. */
 bool mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *claimed);
 /* Worker: false: somebody decided to kill this worker; it must write nothing more. */
