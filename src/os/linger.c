@@ -13,7 +13,8 @@ enum {
     ROUNDS_PER_YIELD = 8,
     RELAXATIONS = 4,       /* in a round */
     ROUNDS_PER_CLOCK = 16, /* where the time is counted */
-    NS_PER_US = 1000
+    NS_PER_US = 1000,
+    MOST_NS = 1000000 /* for who gives way: on a busy machine that may take its time */
 };
 
 static void relax(void)
@@ -34,10 +35,16 @@ static bool one_round(bool (*news)(const void *arg), const void *arg)
     return false;
 }
 
-/* With a CPU to itself: for as long as was asked for. */
-static bool spin(const struct linger *linger, bool (*news)(const void *arg), const void *arg)
+static int64_t earlier(int64_t a, int64_t b)
 {
-    int64_t until = mp_now() + (int64_t)linger->spin_us * NS_PER_US;
+    return a < b ? a : b;
+}
+
+/* With a CPU to itself: for as long as was asked for. */
+static bool spin(const struct linger *linger, bool (*news)(const void *arg), const void *arg,
+                 int64_t deadline)
+{
+    int64_t until = earlier(mp_now() + (int64_t)linger->spin_us * NS_PER_US, deadline);
 
     for (;;) {
         for (int i = 0; i < ROUNDS_PER_CLOCK; i++)
@@ -50,8 +57,11 @@ static bool spin(const struct linger *linger, bool (*news)(const void *arg), con
 
 /* With others who want the CPU, too: they get it, and it goes on longer the more often there was
  * news. */
-static bool stroll(struct linger *linger, bool (*news)(const void *arg), const void *arg)
+static bool stroll(struct linger *linger, bool (*news)(const void *arg), const void *arg,
+                   int64_t deadline)
 {
+    int64_t until = 0;
+
     if (linger->rounds < LEAST_ROUNDS)
         linger->rounds = LEAST_ROUNDS;
     for (uint32_t i = 1; i <= linger->rounds; i++) {
@@ -61,16 +71,22 @@ static bool stroll(struct linger *linger, bool (*news)(const void *arg), const v
                 linger->rounds = MOST_ROUNDS;
             return true;
         }
-        if (i > LEAST_ROUNDS && i % ROUNDS_PER_YIELD == 0)
-            sched_yield();
+        if (i <= LEAST_ROUNDS || i % ROUNDS_PER_YIELD != 0)
+            continue;
+        if (until == 0)
+            until = earlier(mp_now() + MOST_NS, deadline);
+        sched_yield();
+        if (mp_now() >= until)
+            break;
     }
     linger->rounds /= 2;
     return false;
 }
 
-bool mp_linger(struct linger *linger, bool (*news)(const void *arg), const void *arg)
+bool mp_linger(struct linger *linger, bool (*news)(const void *arg), const void *arg,
+               int64_t deadline)
 {
     if (linger->spin_us > 0)
-        return spin(linger, news, arg);
-    return linger->spin_us == 0 && stroll(linger, news, arg);
+        return spin(linger, news, arg, deadline);
+    return linger->spin_us == 0 && stroll(linger, news, arg, deadline);
 }

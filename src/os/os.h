@@ -40,8 +40,9 @@ struct linger {
     uint32_t rounds;
 };
 
-/* True: there is news. */
-bool mp_linger(struct linger *linger, bool (*news)(const void *arg), const void *arg);
+/* True: there is news.  False, at the deadline at the latest: not yet. */
+bool mp_linger(struct linger *linger, bool (*news)(const void *arg), const void *arg,
+               int64_t deadline);
 
 /* ---- fd.c, fd_*.c: descriptors -----------------------------------------------------------------
  */

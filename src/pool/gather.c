@@ -21,7 +21,11 @@
 
 #include "../point.h"
 
-enum { LINGER_SLOTS = 4096 }; /* beyond, to see whether there is news takes too long */
+enum {
+    LINGER_SLOTS = 4096, /* beyond, to see whether there is news takes too long */
+    LINGER_SLICE_NS = 1000000,
+    NS_PER_US = 1000
+};
 
 static struct pool_shm *shared_of(const mproc_pool *pool)
 {
@@ -360,20 +364,40 @@ static bool has_news(const void *arg)
     return atomic_load_explicit(outlook->deaths, memory_order_relaxed) != outlook->deaths_seen;
 }
 
-/* Is there news, now or in a while?  Waits for it without the lock. */
-static bool linger(mproc_pool *pool, int64_t deadline)
+/* As has_news(), for who holds the lock: now, or else in a while, looking for it without the lock. */
+static bool has_news_soon(mproc_pool *pool, int64_t deadline)
 {
     const struct outlook outlook = {mp_region_ready(&pool->region), pool->slots_used,
                                     &shared_of(pool)->deaths, pool->deaths_seen};
     bool news = has_news(&outlook);
 
-    if (news || pool->slots_used > LINGER_SLOTS || pool->generation.grace != MP_FOREVER ||
-        (deadline != MP_FOREVER && mp_now() >= deadline))
+    if (news || pool->slots_used > LINGER_SLOTS)
         return news;
     pthread_mutex_unlock(&pool->lock);
-    news = mp_linger(&pool->linger, has_news, &outlook);
+    news = mp_linger(&pool->linger, has_news, &outlook, deadline);
     pthread_mutex_lock(&pool->lock);
     return news;
+}
+
+/* Look out for news before it comes to sleeping.  True: some job has ended. */
+static bool linger(mproc_pool *pool, const struct waiter *self, int64_t deadline)
+{
+    int64_t until = mp_now(), now = until;
+
+    if (pool->linger.spin_us > 0)
+        until += (int64_t)pool->linger.spin_us * NS_PER_US;
+    /* In slices: other threads may see what this one waits for, or post more than it looks at.  Not
+     * where the generation is to end: whatever is written there, the grace is to be over in time. */
+    while (pool->generation.grace == MP_FOREVER && now < deadline && !self->done(self->arg)) {
+        int64_t slice = now + LINGER_SLICE_NS;
+
+        if (has_news_soon(pool, slice < deadline ? slice : deadline))
+            return look(pool);
+        now = mp_now();
+        if (now >= until || pool->slots_used > LINGER_SLOTS)
+            break;
+    }
+    return false;
 }
 
 static int sleep_till_rung(mproc_pool *pool, int64_t deadline)
@@ -386,7 +410,7 @@ static int sleep_till_rung(mproc_pool *pool, int64_t deadline)
     atomic_store_explicit(host_waits, HOST_WAITS, memory_order_seq_cst);
     CRASH_POINT("host waits, has not looked");
     if (!mp_queue_is_plausible(&pool->region, &pool->queue))
-        mp_pool_poison(pool, "the ticket queue has an impossible head");
+        mp_pool_poison(pool, "the ticket queue has an impossible value");
     mp_backlog_flush(pool);
     if (!look(pool))
         r = sleep_on_bell(pool, deadline);
@@ -404,7 +428,7 @@ static int wait_for_bell(mproc_pool *pool, struct waiter *self, int64_t deadline
     if (!pool->generation.alive)
         return MPROC_EBROKEN; /* cannot be: with the generation every job ended */
     pool->sleeper = self;
-    if (!linger(pool, deadline))
+    if (!linger(pool, self, deadline))
         r = sleep_till_rung(pool, deadline);
     pool->sleeper = NULL;
     if (pool->generation.alive) {

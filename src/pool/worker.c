@@ -348,13 +348,14 @@ static bool sleep_till_woken(struct worker *worker, struct worker_shm *self, enu
     if (!mp_queue_go_idle(worker->region, worker->number))
         return true;
     CRASH_POINT("idle, not asleep");
-    got = mp_read(worker->wake, &byte, 1);
+    /* A task may have closed it, and opened a file of its own at that number. */
+    got = mp_is_marked(worker->wake, &worker->wake_mark) ? mp_read(worker->wake, &byte, 1) : -EBADF;
     CRASH_POINT("woken, still idle");
     mp_queue_leave_idle(worker->region, worker->number);
     if (got > 0)
         return true;
     *end = WORKER_CUT_OFF;
-    if (got == 0 && mp_is_marked(worker->wake, &worker->wake_mark)) {
+    if (got == 0) {
         atomic_store_explicit(&self->left, 1, memory_order_release);
         *end = WORKER_LEFT;
     }
@@ -370,15 +371,20 @@ static bool has_ticket(const void *region)
 static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t *ticket,
                         enum worker_end *end)
 {
+    bool slept = false;
     uint32_t id;
 
     *end = WORKER_CUT_OFF;
     if (worker->unheard)
         return false;
-    while (!mp_queue_pop(worker->region, &id))
-        if (!mp_linger(&worker->linger, has_ticket, worker->region) &&
-            !sleep_till_woken(worker, self, end))
+    /* Whoever was woken for nothing sleeps on at once: there may be many bytes too many. */
+    while (!mp_queue_pop(worker->region, &id)) {
+        if (!slept && mp_linger(&worker->linger, has_ticket, worker->region, MP_FOREVER))
+            continue;
+        if (!sleep_till_woken(worker, self, end))
             return false;
+        slept = true;
+    }
     CRASH_POINT("ticket popped");
     *ticket = id;
     /* A death before this loses the ticket: the supervisor finds none in the record, and says so.

@@ -29,10 +29,12 @@ bool mp_queue_push(const struct region *region, struct queue_end *end, uint32_t 
 
 bool mp_queue_is_plausible(const struct region *region, const struct queue_end *end)
 {
+    struct queue_shm *queue = mp_region_queue(region);
     /* Relaxed: it only grows. */
-    uint64_t head = atomic_load_explicit(&mp_region_queue(region)->head, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
 
-    return head >= end->head && head <= end->tail;
+    return head >= end->head && head <= end->tail &&
+           atomic_load_explicit(&queue->tail, memory_order_relaxed) == end->tail;
 }
 
 static uint32_t count_bits(uint64_t bits)

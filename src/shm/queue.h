@@ -26,7 +26,7 @@ struct queue_end {
 
 /* Host.  False: the queue is full. */
 bool mp_queue_push(const struct region *region, struct queue_end *end, uint32_t id);
-/* Host: could the workers' count of tickets ever popped be true? */
+/* Host: could the workers' count of tickets ever popped be true, and has nobody touched the host's? */
 bool mp_queue_is_plausible(const struct region *region, const struct queue_end *end);
 /* Host: how many workers are idle, or are dead and were. */
 uint32_t mp_queue_idle(const struct region *region);
