@@ -47,8 +47,7 @@ static void job_end(struct job *job)
         atomic_store_explicit(&shared_of(pool)->least_limit_ns, 0, memory_order_relaxed);
     if (job->on_end)
         job->on_end(job);
-    if (pool->closed && list_is_empty(&pool->open))
-        mp_generation_shut(&pool->generation);
+    mp_pool_shut_if_done(pool);
 }
 
 /* End what must not begin, and what must not go on.  Done at each look at a closing job: a retry

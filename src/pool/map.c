@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Many items as one job: scatter, wait, gather in the order of the inputs.  Runs in the host.
- * Order costs nothing: each result has its place from the start.
+ * Many items as jobs: scatter, wait, gather in the order of the inputs.  Runs in the host.  Order
+ * costs nothing: each result has its place from the start.
+ *
+ * A map is one job, unless much is to be copied: then it is cut into sections, a job each, of which
+ * a few are open at a time.  So the host copies while the workers work, the shared memory that it
+ * copies through stays small and warm, and a map may be larger than the arena.
  */
 #include "pool.h"
 
@@ -13,24 +17,51 @@
 
 #include "../options.h"
 
-/* Chunks for each worker where the caller does not choose: enough that a worker which is late holds
- * up the others by a quarter of its share at most, few enough that a chunk is worth its claim. */
-enum { CHUNKS_PER_WORKER = 4 };
+enum {
+    /* Chunks for each worker where the caller does not choose.  A claim costs some 50 ns, which is
+     * lost in the rest with so few; and a worker that is late holds up the others by a 32nd of its
+     * share, or by one item. */
+    CHUNKS_PER_WORKER = 32,
+    SECTIONS = 4,   /* open at a time: one is filled, one is gathered, two are worked on */
+    LEAVE_MS = 1000 /* for the workers of a one-shot map to leave in peace */
+};
 
-enum { LEAVE_MS = 1000 }; /* for the workers of a one-shot map to leave in peace */
+#define SECTION_BYTES ((size_t)4 << 20) /* of what is copied, about */
+
+/* A run of items, as a job. */
+struct section {
+    struct job job;
+    uint64_t first; /* item */
+};
+
+/* What a map comes to. */
+struct tally {
+    uint64_t failed;       /* items */
+    mproc_failure failure; /* the first that failed; of its error 0 means none */
+    int unfinished;        /* of a chunk that did not end by itself; 0: there is none */
+};
 
 /* One call of map. */
 struct map_call {
     mproc_pool *pool;
     mproc_map_options options;
-    struct job_spec spec;
-    struct job job;
+    struct job_spec spec; /* of all items */
+    int64_t deadline;
+    struct block *context; /* what ctx_size asks to copy */
+    uint64_t section_items;
+    struct section sections[SECTIONS]; /* number i in place i % SECTIONS */
+    uint64_t posted;                   /* sections */
+    uint64_t gathered;
+    uint64_t begun; /* items, in the sections posted */
+    bool closing;   /* what is not begun is not to be */
+    int why;        /* 0, or what kept the map from its end */
+    struct tally tally;
 };
 
-/* ---- scatter --------------------------------------------------------------------------------- */
+/* ---- what is to be done ---------------------------------------------------------------------- */
 
-/* Check what the caller gave, and describe the job but for its chunks.  The pool may not
- * be there yet. */
+/* Check what the caller gave, and describe the whole but for its chunks.  The pool may not be there
+ * yet. */
 static int describe(struct map_call *call, const mproc_map_options *options)
 {
     struct job_spec *spec = &call->spec;
@@ -49,43 +80,55 @@ static int describe(struct map_call *call, const mproc_map_options *options)
         spec->in_size = 0;
     if (!spec->out_size)
         spec->out = NULL;
-    spec->context_size = call->options.ctx_size;
     return mp_resolve_limits(call->pool, call->options.time_limit_ms, call->options.retries, spec);
 }
 
-static uint64_t chunk_items(const struct map_call *call)
+static uint64_t least(uint64_t a, uint64_t b)
 {
-    const struct job_spec *spec = &call->spec;
-    uint64_t chunks = (uint64_t)CHUNKS_PER_WORKER * call->pool->region.workers;
+    return a < b ? a : b;
+}
 
+/* How many items are in a section, and in a chunk.  With the lock held. */
+static int cut(struct map_call *call)
+{
+    struct job_spec *spec = &call->spec;
+    uint64_t workers = call->pool->region.workers;
+    uint64_t section = spec->count, chunk = call->options.chunk_size;
+    size_t size;
+    int r = mp_job_copies(call->pool, spec, &size);
+
+    if (r)
+        return r;
+    if (size) /* one item for each worker at least */
+        section = least(section, SECTION_BYTES / size > workers ? SECTION_BYTES / size : workers);
+    if (!chunk)
+        chunk = (section - 1) / (CHUNKS_PER_WORKER * workers) + 1;
     /* What happens to one item must not happen to its neighbours. */
     if (spec->kind == JOB_MAP &&
         (call->options.statuses || spec->limit_ns > 0 || spec->retries > 0))
-        return 1;
-    if (call->options.chunk_size)
-        return call->options.chunk_size < spec->count ? call->options.chunk_size : spec->count;
-    return (spec->count - 1) / chunks + 1;
+        chunk = 1;
+    spec->chunk_items = least(chunk, spec->count);
+    call->section_items = (section - 1) / spec->chunk_items * spec->chunk_items + spec->chunk_items;
+    return 0;
 }
 
-/* Create, fill and post the job; on an error nothing is left. */
-static int scatter(struct map_call *call)
+/* Copy the context, once for all sections. */
+static int copy_context(struct map_call *call)
 {
-    mproc_pool *pool = call->pool;
+    struct arena *heap = &call->pool->heap;
+    size_t size = call->options.ctx_size;
     int r;
 
-    mp_pool_lock(pool);
-    r = mp_job_create(pool, &call->job, &call->spec);
-    mp_pool_unlock(pool);
+    if (!size)
+        return 0;
+    r = mp_arena_alloc(heap, size, &call->context);
+    if (!r)
+        r = mp_arena_commit(heap, call->context, size);
     if (r)
         return r;
-    call->job.stop_at_failure = !call->options.statuses;
-    mp_job_fill(&call->job, &call->spec);
-    mp_pool_lock(pool);
-    r = mp_job_post(&call->job, call->spec.limit_ns);
-    if (r)
-        mp_job_finish(&call->job);
-    mp_pool_unlock(pool);
-    return r;
+    memcpy(mp_block_address(heap, call->context), call->spec.context, size);
+    call->spec.context = mp_block_address(heap, call->context);
+    return 0;
 }
 
 /* Nothing was begun: what the caller may want to know of it. */
@@ -96,25 +139,79 @@ static int refuse(const struct map_call *call, int error)
     return error;
 }
 
+/* ---- scatter --------------------------------------------------------------------------------- */
+
+static struct section *section_at(struct map_call *call, uint64_t number)
+{
+    return &call->sections[number % SECTIONS];
+}
+
+/* The next items, as many as a section has. */
+static struct job_spec next_spec(const struct map_call *call)
+{
+    struct job_spec spec = call->spec;
+
+    spec.index = call->begun;
+    spec.goes_on = call->begun > 0;
+    spec.count = least(call->section_items, spec.count - call->begun);
+    if (spec.in)
+        spec.in = (const char *)spec.in + (size_t)call->begun * spec.in_size;
+    if (spec.out)
+        spec.out = (char *)spec.out + (size_t)call->begun * spec.out_size;
+    return spec;
+}
+
+/* Create, fill and post the job of a section.  Lets go of the lock while it copies.  On an error
+ * nothing is left. */
+static int post_section(struct map_call *call)
+{
+    struct section *section = section_at(call, call->posted);
+    struct job_spec spec = next_spec(call);
+    int r = mp_job_create(call->pool, &section->job, &spec);
+
+    if (r)
+        return r;
+    section->first = call->begun;
+    section->job.stop_at_failure = !call->options.statuses;
+    mp_pool_unlock(call->pool);
+    mp_job_fill(&section->job, &spec);
+    mp_pool_lock(call->pool);
+    r = mp_job_post(&section->job, spec.limit_ns);
+    if (r) {
+        mp_job_finish(&section->job);
+        return r;
+    }
+    call->posted++;
+    call->begun += spec.count;
+    return 0;
+}
+
+/* Begin no more items; with `stop`, kill what runs. */
+static void close_map(struct map_call *call, bool stop)
+{
+    call->closing = true;
+    for (uint64_t i = call->gathered; i < call->posted; i++)
+        if (!section_at(call, i)->job.ended)
+            mp_job_close(&section_at(call, i)->job, stop);
+}
+
+/* Post as many sections as may be open.  One that finds no room has it when another is gathered. */
+static void scatter(struct map_call *call)
+{
+    while (!call->closing && call->begun < call->spec.count &&
+           call->posted - call->gathered < SECTIONS) {
+        int r = post_section(call);
+
+        if (r && call->gathered < call->posted && (r == -ENOMEM || r == -ENOSPC || r == -EAGAIN))
+            return;
+        if (r) {
+            call->why = call->pool->terminated && call->posted ? -ECANCELED : r;
+            close_map(call, false);
+        }
+    }
+}
+
 /* ---- gather ---------------------------------------------------------------------------------- */
-
-/* Copy the results of items [from, to), which are done, to where the caller wants them. */
-static void copy_results(const struct map_call *call, uint64_t from, uint64_t to)
-{
-    const struct job *job = &call->job;
-    size_t size = (size_t)job->out_size;
-
-    if (from < to && job->out && job->out != call->spec.out)
-        memcpy((char *)call->spec.out + (size_t)from * size, job->out + (size_t)from * size,
-               (size_t)(to - from) * size);
-}
-
-/* The status of items [from, to). */
-static void set_statuses(const struct map_call *call, uint64_t from, uint64_t to, int error)
-{
-    for (uint64_t i = from; call->options.statuses && i < to; i++)
-        call->options.statuses[i] = error;
-}
 
 /* The item with which a chunk begins, or where the last ends. */
 static uint64_t first_item(const struct job *job, uint64_t chunk)
@@ -122,114 +219,199 @@ static uint64_t first_item(const struct job *job, uint64_t chunk)
     return chunk < job->chunks ? chunk * job->chunk_items : job->count;
 }
 
-/* What a map comes to. */
-struct tally {
-    uint64_t failed; /* items */
-    uint64_t first;  /* chunk that failed; valid if `error` */
-    int error;       /* of it */
-    int unfinished;  /* of a chunk that did not end by itself; 0: there is none */
-};
+/* Copy the results of items [from, to) of a section, which are done, to where the caller wants
+ * them. */
+static void copy_results(const struct map_call *call, const struct section *section, uint64_t from,
+                         uint64_t to)
+{
+    size_t size = (size_t)section->job.out_size;
+    char *out = (char *)call->spec.out + (size_t)section->first * size;
+
+    if (from < to && section->job.out && section->job.out != out)
+        memcpy(out + (size_t)from * size, section->job.out + (size_t)from * size,
+               (size_t)(to - from) * size);
+}
+
+/* The status of the items of chunks [from, to). */
+static void set_statuses(const struct map_call *call, const struct section *section, uint64_t from,
+                         uint64_t to, int error)
+{
+    uint64_t end = first_item(&section->job, to);
+
+    for (uint64_t i = first_item(&section->job, from); call->options.statuses && i < end; i++)
+        call->options.statuses[section->first + i] = error;
+}
 
 static bool is_own_failure(int error)
 {
     return error == MPROC_ETASK || error == MPROC_ECRASHED || error == MPROC_ELIMIT;
 }
 
-/* The first item of a failed chunk that was not done: of a map, that which failed. */
-static uint64_t first_not_done(const struct map_call *call, uint64_t chunk, int error)
+/* A chunk that was not done; which of its items is the first without a result. */
+static uint64_t count_failed(struct map_call *call, const struct section *section, uint64_t chunk)
 {
+    struct tally *tally = &call->tally;
+    uint64_t first = first_item(&section->job, chunk);
     mproc_failure failure;
+    bool own = is_own_failure(mp_job_status(&section->job, chunk, &failure));
+    uint64_t not_done = own && call->spec.kind == JOB_MAP ? failure.index : first;
 
-    if (call->spec.kind != JOB_MAP || !is_own_failure(error))
-        return chunk * call->job.chunk_items;
-    mp_job_status(&call->job, chunk, &failure);
-    return failure.index;
-}
-
-/* A chunk that was not done, or not at the first attempt. */
-static void count_chunk(const struct map_call *call, uint64_t chunk, int error, struct tally *tally)
-{
-    tally->failed += first_item(&call->job, chunk + 1) - first_item(&call->job, chunk);
-    if (!is_own_failure(error))
-        tally->unfinished = error;
+    tally->failed += first_item(&section->job, chunk + 1) - first;
+    if (!own)
+        tally->unfinished = failure.error;
+    failure.index += section->first;
     /* The first that failed by itself counts, before those that were only cancelled. */
-    if (!tally->error || (is_own_failure(error) && !is_own_failure(tally->error))) {
-        tally->error = error;
-        tally->first = chunk;
-    }
+    if (!tally->failure.error || (own && !is_own_failure(tally->failure.error)))
+        tally->failure = failure;
+    return not_done;
 }
 
-/* Go through the chunks in order: results, statuses, the first that failed. */
-static struct tally gather(const struct map_call *call)
+/* Go through the chunks in order: results, statuses, the first that failed.  Without the lock: an
+ * ended job stands still. */
+static void gather(struct map_call *call, const struct section *section)
 {
-    const struct job *job = &call->job;
-    struct tally tally = {0};
+    const struct job *job = &section->job;
     uint64_t copied = 0; /* items, or passed over */
 
     for (uint64_t chunk = 0;; chunk++) {
         uint64_t done = mp_job_pass_done(job, chunk);
         int error;
 
-        set_statuses(call, first_item(job, chunk), first_item(job, done), 0);
+        set_statuses(call, section, chunk, done, 0);
         chunk = done;
         if (chunk == job->chunks)
             break;
         error = mp_job_error(job, chunk);
-        set_statuses(call, first_item(job, chunk), first_item(job, chunk + 1), error);
+        set_statuses(call, section, chunk, chunk + 1, error);
         if (!error)
             continue;
-        copy_results(call, copied, first_not_done(call, chunk, error));
+        copy_results(call, section, copied, count_failed(call, section, chunk));
         copied = first_item(job, chunk + 1);
-        count_chunk(call, chunk, error, &tally);
     }
-    copy_results(call, copied, job->count);
-    return tally;
+    copy_results(call, section, copied, job->count);
 }
 
-/* What the call returns.  `waited`: what waiting for the job came to. */
-static int conclude(const struct map_call *call, const struct tally *tally, int waited)
+/* Items that have no outcome of their own, because of `error`. */
+static void give_up_items(struct map_call *call, uint64_t from, uint64_t to, int error)
 {
-    mproc_failure failure = {.size = sizeof failure};
+    struct tally *tally = &call->tally;
 
-    if (tally->error)
-        mp_job_status(&call->job, tally->first, &failure);
+    if (from == to)
+        return;
+    tally->failed += to - from;
+    tally->unfinished = error;
+    if (!tally->failure.error)
+        tally->failure =
+            (mproc_failure){.size = sizeof tally->failure, .index = from, .error = error};
+    for (uint64_t i = from; call->options.statuses && i < to; i++)
+        call->options.statuses[i] = error;
+}
+
+/* Take in the oldest section, which has ended.  Lets go of the lock meanwhile. */
+static void gather_oldest(struct map_call *call)
+{
+    struct section *section = section_at(call, call->gathered);
+    struct job *job = &section->job;
+    int r = mp_job_commit_output(job, (size_t)(job->count * job->out_size));
+
+    if (r) {
+        call->why = call->why ? call->why : r;
+        close_map(call, false);
+        give_up_items(call, section->first, section->first + job->count, r);
+    } else {
+        mp_pool_unlock(call->pool);
+        gather(call, section);
+        mp_pool_lock(call->pool);
+    }
+    mp_job_finish(job);
+    call->gathered++;
+}
+
+/* ---- wait ------------------------------------------------------------------------------------ */
+
+/* Has the oldest section ended, or has an item failed for which the others are not to begin? */
+static bool has_news(const void *arg)
+{
+    const struct map_call *call = arg;
+
+    if (call->sections[call->gathered % SECTIONS].job.ended)
+        return true;
+    for (uint64_t i = call->gathered; !call->closing && i < call->posted; i++)
+        if (call->sections[i % SECTIONS].job.closing)
+            return true;
+    return false;
+}
+
+static void stop_map(struct map_call *call)
+{
+    int64_t deadline = mp_deadline(STOP_MS);
+
+    call->why = -ETIMEDOUT;
+    call->deadline = MP_FOREVER;
+    close_map(call, true);
+    for (uint64_t i = call->gathered; i < call->posted; i++)
+        mp_job_wait_stopped(&section_at(call, i)->job, deadline);
+}
+
+/* Until every section that is to be has ended and is gathered.  With the lock held. */
+static void run_sections(struct map_call *call)
+{
+    for (;;) {
+        scatter(call);
+        if (call->gathered == call->posted)
+            return;
+        if (mp_wait(call->pool, has_news, call, call->deadline) == -ETIMEDOUT)
+            stop_map(call);
+        if (section_at(call, call->gathered)->job.ended)
+            gather_oldest(call);
+        else
+            close_map(call, false);
+    }
+}
+
+/* ---- a call ---------------------------------------------------------------------------------- */
+
+/* What the call returns. */
+static int conclude(struct map_call *call)
+{
+    const struct tally *tally = &call->tally;
+    int never = call->why && call->why != -ETIMEDOUT ? call->why : -ECANCELED;
+
+    if (call->posted == 0)
+        return refuse(call, call->why);
+    give_up_items(call, call->begun, call->spec.count, never);
     if (call->options.failure)
-        mp_failure_give(call->options.failure, &failure);
-    if (waited && tally->unfinished)
-        return waited;
+        mp_failure_give(call->options.failure, &tally->failure);
+    if (call->why && tally->unfinished)
+        return call->why;
     if (call->options.statuses && !tally->unfinished)
         return tally->failed < INT_MAX ? (int)tally->failed : INT_MAX;
-    return call->options.statuses ? tally->unfinished : tally->error;
+    return call->options.statuses ? tally->unfinished : tally->failure.error;
 }
 
 static int run_map(struct map_call *call, const mproc_map_options *options)
 {
-    int64_t deadline = MP_FOREVER;
-    struct tally tally;
-    int full;
-    int r = mp_pool_check(call->pool);
+    mproc_pool *pool = call->pool;
+    int r = mp_pool_check(pool);
 
     if (!r)
         r = describe(call, options);
     if (r || call->spec.count == 0)
         return r;
-    if (call->options.timeout_ms)
-        deadline = mp_deadline(call->options.timeout_ms);
-    call->spec.chunk_items = chunk_items(call);
-    r = scatter(call);
-    if (r)
-        return refuse(call, r);
-    mp_pool_lock(call->pool);
-    r = mp_job_wait(&call->job, deadline);
-    full = mp_job_commit_output(&call->job, (size_t)(call->job.count * call->job.out_size));
-    mp_pool_unlock(call->pool);
-    if (!full)
-        tally = gather(call); /* without the lock: an ended job stands still */
-    mp_pool_lock(call->pool);
-    r = full ? full : conclude(call, &tally, r);
-    mp_job_finish(&call->job);
-    mp_pool_unlock(call->pool);
-    return r;
+    call->deadline = call->options.timeout_ms ? mp_deadline(call->options.timeout_ms) : MP_FOREVER;
+    call->tally.failure.size = sizeof call->tally.failure;
+    mp_pool_lock(pool);
+    pool->maps++;
+    r = cut(call);
+    if (!r)
+        r = copy_context(call);
+    if (!r)
+        run_sections(call);
+    mp_arena_free(&pool->heap, call->context, call->options.ctx_size);
+    pool->maps--;
+    mp_pool_shut_if_done(pool);
+    mp_pool_unlock(pool);
+    return r ? r : conclude(call);
 }
 
 /* ---- public ---------------------------------------------------------------------------------- */

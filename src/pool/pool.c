@@ -39,13 +39,19 @@ void mp_pool_unlock(mproc_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
-int mp_pool_accepts(const mproc_pool *pool)
+int mp_pool_accepts(const mproc_pool *pool, bool goes_on)
 {
-    if (pool->closed)
+    if (pool->terminated || (pool->closed && !goes_on))
         return MPROC_ECLOSED;
     if (pool->restarting)
         return -EBUSY;
     return pool->generation.alive && !pool->poisoned ? 0 : MPROC_EBROKEN;
+}
+
+void mp_pool_shut_if_done(mproc_pool *pool)
+{
+    if (pool->closed && !pool->restarting && pool->maps == 0 && list_is_empty(&pool->open))
+        mp_generation_shut(&pool->generation);
 }
 
 int mp_resolve_limits(const mproc_pool *pool, int64_t time_limit_ms, int32_t retries,
@@ -246,9 +252,8 @@ int mproc_pool_close(mproc_pool *pool)
     if (r)
         return r;
     mp_pool_lock(pool);
-    if (!pool->closed && !pool->restarting && list_is_empty(&pool->open))
-        mp_generation_shut(&pool->generation); /* else when the last open job ends */
     pool->closed = true;
+    mp_pool_shut_if_done(pool); /* else when the last open job ends */
     mp_pool_unlock(pool);
     return 0;
 }
@@ -341,7 +346,7 @@ static int renew(mproc_pool *pool)
     int r;
 
     mp_wait(pool, generation_is_gone, pool, mp_now()); /* is it gone, and nobody looked? */
-    if (!list_is_empty(&pool->open))
+    if (!list_is_empty(&pool->open) || pool->maps > 0)
         return -EBUSY;
     mp_generation_shut(&pool->generation);
     r = mp_wait(pool, generation_is_gone, pool, MP_FOREVER);

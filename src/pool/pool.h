@@ -54,6 +54,7 @@ struct job {
     bool closing;              /* what is not begun is not to be */
     bool stopping;             /* and what runs is to be killed */
     bool limited;              /* it has a time limit */
+    bool goes_on;              /* see struct job_spec */
     bool ended;
     bool distrusted; /* what a worker wrote of it is not believed: the pool was poisoned */
     int unfinished;  /* why a chunk has not ended, in a job that has: -errno or MPROC_E… */
@@ -73,7 +74,8 @@ struct job_spec {
     size_t out_size;     /* of one result; of a task: the most it may be */
     uint64_t count;
     uint64_t chunk_items;
-    uint64_t index; /* of a task */
+    uint64_t index; /* of the first item */
+    bool goes_on;   /* a part of what was begun: a pool that was closed meanwhile takes it */
     int64_t limit_ns;
     uint32_t retries;
 };
@@ -124,6 +126,7 @@ struct mproc_pool {
     uint32_t slots_used; /* the slots below were used; their descriptors have pages */
     uint32_t slots_committed;
     struct list open;
+    uint32_t maps; /* calls that may post more jobs */
     struct list backlog;
     struct queue_end queue; /* of tickets */
     uint64_t ended;         /* jobs, ever */
@@ -145,8 +148,10 @@ void mp_pool_lock(mproc_pool *pool);
 void mp_pool_unlock(mproc_pool *pool);
 /* Drop a reference, with the lock held, and let go of the lock. */
 void mp_pool_unref(mproc_pool *pool);
-/* 0, or why no job can be posted now. */
-int mp_pool_accepts(const mproc_pool *pool);
+/* 0, or why no job can be posted now.  `goes_on` as in struct job_spec. */
+int mp_pool_accepts(const mproc_pool *pool, bool goes_on);
+/* A closed pool with nothing open, and nothing more to come: the workers may leave. */
+void mp_pool_shut_if_done(mproc_pool *pool);
 /* Did mproc_pool_alloc() give [memory, memory + size)?  1: yes; 0: it is none of the pool's memory;
  * -EFAULT: it is, but another's, such as a result; -EINVAL: only partly. */
 int mp_pool_owns(const mproc_pool *pool, const void *memory, size_t size);
@@ -163,6 +168,8 @@ void mp_publish_slots(mproc_pool *pool);
 /* Find room for a job and describe it; what is to be copied is not copied yet.  *job is the
  * caller's memory.  On an error nothing is left behind. */
 int mp_job_create(mproc_pool *pool, struct job *job, const struct job_spec *spec);
+/* How many bytes of each item are copied, in and out; an error of mp_job_create(). */
+int mp_job_copies(const mproc_pool *pool, const struct job_spec *spec, size_t *size);
 /* Copy context and inputs.  Without the lock. */
 void mp_job_fill(struct job *job, const struct job_spec *spec);
 /* Publish the chunks and post tickets; on an error the caller finishes the job. */

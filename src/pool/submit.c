@@ -101,12 +101,11 @@ struct plan {
     size_t written; /* by the host: context and inputs */
 };
 
-static int make_plan(const mproc_pool *pool, const struct job_spec *spec, uint64_t chunks,
-                     struct plan *plan)
+/* Which of inputs and outputs are to be copied. */
+static int plan_copies(const mproc_pool *pool, const struct job_spec *spec, struct plan *plan)
 {
     uint64_t ins = spec->kind == JOB_TASK ? 1 : spec->count;
     int in_owned = 0, out_owned = 0;
-    size_t size = 0;
 
     if (spec->in && spec->in_size && ins > SIZE_MAX / spec->in_size)
         return -EOVERFLOW;
@@ -120,6 +119,34 @@ static int make_plan(const mproc_pool *pool, const struct job_spec *spec, uint64
         return -EINVAL;
     plan->copy_in = spec->in && spec->in_size && !spec->in_place && in_owned != 1;
     plan->copy_out = !out_owned;
+    return 0;
+}
+
+int mp_job_copies(const mproc_pool *pool, const struct job_spec *spec, size_t *size)
+{
+    struct plan plan;
+    int r = plan_copies(pool, spec, &plan);
+
+    if (r)
+        return r;
+    *size = plan.copy_in ? (size_t)spec->in_size : 0;
+    if (plan.copy_out) {
+        if (spec->out_size > SIZE_MAX - *size)
+            return -EOVERFLOW;
+        *size += (size_t)spec->out_size;
+    }
+    return 0;
+}
+
+static int make_plan(const mproc_pool *pool, const struct job_spec *spec, uint64_t chunks,
+                     struct plan *plan)
+{
+    uint64_t ins = spec->kind == JOB_TASK ? 1 : spec->count;
+    size_t size = 0;
+    int r = plan_copies(pool, spec, plan);
+
+    if (r)
+        return r;
     if (!add_part(&size, spec->context_size, 1))
         return -EOVERFLOW;
     plan->in = size;
@@ -227,6 +254,7 @@ static int create(mproc_pool *pool, struct job *job, const struct job_spec *spec
                         .chunk_items = spec->chunk_items,
                         .out_size = spec->out_size,
                         .limited = spec->limit_ns > 0,
+                        .goes_on = spec->goes_on,
                         .unfinished = -ECANCELED};
     list_init(&job->in_open);
     list_init(&job->in_backlog);
@@ -246,7 +274,7 @@ static int create(mproc_pool *pool, struct job *job, const struct job_spec *spec
 
 int mp_job_create(mproc_pool *pool, struct job *job, const struct job_spec *spec)
 {
-    int r = mp_pool_accepts(pool);
+    int r = mp_pool_accepts(pool, spec->goes_on);
 
     if (!r && !mp_code_map_knows(pool->generation.code, spec->function))
         r = MPROC_EFUNC;
@@ -290,7 +318,7 @@ static void announce_limit(struct job *job, int64_t limit)
 int mp_job_post(struct job *job, int64_t limit_ns)
 {
     mproc_pool *pool = job->pool;
-    int r = mp_pool_accepts(pool);
+    int r = mp_pool_accepts(pool, job->goes_on);
 
     if (r)
         return r;

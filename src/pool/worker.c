@@ -71,22 +71,28 @@ static enum chunk_state run_map(struct worker *worker, const struct holding *hel
     const struct job_shm *job = held->job;
     mproc_map_fn function = (mproc_map_fn)(uintptr_t)job->function;
     void *context = (void *)(uintptr_t)job->context;
-    const uint64_t in = job->in, in_size = job->in_size;
-    const uint64_t out = job->out, out_size = job->out_size;
+    const size_t in_size = job->in ? (size_t)job->in_size : 0, out_size = (size_t)job->out_size;
+    const char *in = address(job->in, job->in_size, held->first);
+    char *out = address(job->out, out_size, held->first);
+    char *text = fail_text;
+    uint64_t index;
 
+    if (!job->in)
+        in = (const char *)&index;
     for (uint64_t item = held->first; item < held->first + held->count; item++) {
-        uint64_t index = item;
         int32_t code;
 
+        index = job->index + item;
         /* Relaxed: read only when this process is dead. */
         atomic_store_explicit(&self->item, item, memory_order_relaxed);
-        fail_text[0] = '\0';
-        code = function(in ? address(in, in_size, item) : &index, address(out, out_size, item),
-                        context);
+        text[0] = '\0';
+        code = function(in, out, context);
         if (code) {
             write_failure(worker, held, code, item);
             return CHUNK_FAILED;
         }
+        in += in_size;
+        out += out_size;
     }
     return CHUNK_DONE;
 }
@@ -109,7 +115,7 @@ static enum chunk_state run_batch(struct worker *worker, const struct holding *h
         else if (count > INDEXES)
             count = INDEXES;
         for (uint64_t i = 0; !job->in && i < count; i++)
-            indexes[i] = item + i;
+            indexes[i] = job->index + item + i;
         code = function(in, address(job->out, job->out_size, item), count,
                         (void *)(uintptr_t)job->context);
         if (code) {

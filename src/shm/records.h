@@ -75,7 +75,7 @@ struct job_shm {
     uint64_t count;           /* items */
     uint64_t chunk_items;     /* items in a chunk; the last has what is left */
     uint64_t outcomes;        /* offset of the first outcome_shm */
-    uint64_t index;           /* of a task: the number of its item */
+    uint64_t index;           /* the number of item 0 */
     uint32_t kind;
     _Atomic uint32_t retries; /* as the first three, for the supervisor */
     /* A job of one chunk has its word and its outcome here. */
