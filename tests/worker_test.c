@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The loop of a worker, without a pool: the test makes the region, the pipes and the jobs, and
- * calls the loop itself.  The ticket pipe is closed first, so that the loop comes back.
+ * calls the loop itself.  The wake pipe is closed first, so that the loop comes back.
  */
 #include "support.h"
 
@@ -27,7 +27,8 @@ enum { STALE_CODE = 4711 }; /* what an outcome is before it is written */
 
 static struct bench {
     struct region region;
-    int tickets[2];
+    struct queue_end queue;
+    int wake[2];
     int bell[2];
     uint64_t in[MAX_ITEMS];
     uint64_t out[MAX_ITEMS];
@@ -44,7 +45,7 @@ static void open_bench(void)
     memset(&bench, 0, sizeof bench);
     bench.failing_item = UINT64_MAX;
     assert_int_equal(mp_region_open(&bench.region, WORKERS, MIB), 0);
-    assert_int_equal(mp_pipe(bench.tickets), 0);
+    assert_int_equal(mp_pipe(bench.wake), 0);
     assert_int_equal(mp_pipe(bench.bell), 0);
     assert_int_equal(mp_nonblocking(bench.bell[0]), 0);
     assert_int_equal(mp_nonblocking(bench.bell[1]), 0);
@@ -55,28 +56,31 @@ static void open_bench(void)
 static void close_bench(void)
 {
     for (int i = 0; i < 2; i++) {
-        mp_close(bench.tickets[i]);
+        mp_close(bench.wake[i]);
         mp_close(bench.bell[i]);
     }
     mp_region_close(&bench.region);
 }
 
-static void put_ticket(uint64_t ticket)
+static uint64_t idle_bits(void)
 {
-    assert_int_equal(mp_write(bench.tickets[1], &ticket, sizeof ticket), sizeof ticket);
+    return atomic_load(mp_region_idle(&bench.region));
+}
+
+static void put_ticket(uint32_t ticket)
+{
+    assert_true(mp_queue_push(&bench.region, &bench.queue, ticket));
 }
 
 static void no_more_tickets(void)
 {
-    bench.tickets[1] = mp_close(bench.tickets[1]);
+    bench.wake[1] = mp_close(bench.wake[1]);
 }
 
 static struct worker worker_at_bench(uint32_t number)
 {
-    return (struct worker){.region = &bench.region,
-                           .number = number,
-                           .tickets = bench.tickets[0],
-                           .bell = bench.bell[1]};
+    return (struct worker){
+        .region = &bench.region, .number = number, .wake = bench.wake[0], .bell = bench.bell[1]};
 }
 
 static enum worker_end run_worker(uint32_t number)
@@ -422,7 +426,7 @@ static void a_ticket_that_a_predecessor_left_is_taken_up(void **state)
     close_bench();
 }
 
-static void a_predecessors_ticket_comes_before_those_in_the_pipe(void **state)
+static void a_predecessors_ticket_comes_before_those_in_the_queue(void **state)
 {
     (void)state;
     open_bench();
@@ -501,7 +505,7 @@ static void a_worker_without_its_pipe_ends_but_has_not_left(void **state)
     (void)state;
     open_bench();
     worker = worker_at_bench(0);
-    worker.tickets = -1;
+    worker.wake = -1;
     atomic_store(&record(0)->up, 1);
     assert_int_equal(mp_worker_run(&worker), WORKER_CUT_OFF);
     assert_int_equal(atomic_load(&record(0)->left), 0);
@@ -514,22 +518,42 @@ static void a_worker_that_cannot_read_its_pipe_has_not_left(void **state)
 {
     (void)state;
     open_bench();
-    assert_int_equal(mp_nonblocking(bench.tickets[0]), 0);
+    assert_int_equal(mp_nonblocking(bench.wake[0]), 0);
     assert_int_equal(run_worker(0), WORKER_CUT_OFF);
     assert_int_equal(atomic_load(&record(0)->left), 0);
     close_bench();
 }
 
-static void half_a_ticket_is_none(void **state)
+/* What the task opened where the wake pipe was. */
+static int not_the_pipe[2];
+
+static int32_t take_the_pipes_number(const void *in, void *out, void *context)
 {
+    (void)in;
+    (void)out;
+    (void)context;
+    return dup2(not_the_pipe[0], bench.wake[0]) < 0;
+}
+
+static void a_file_of_the_users_at_the_number_of_the_pipe_is_not_read(void **state)
+{
+    char bytes[4];
+
     (void)state;
     open_bench();
-    put_map(1, 1);
-    assert_int_equal(mp_write(bench.tickets[1], "\1\2\3", 3), 3);
-    no_more_tickets();
+    assert_int_equal(mp_pipe(not_the_pipe), 0);
+    assert_int_equal(mp_write(not_the_pipe[1], "user", 4), 4);
+    put_job(SLOT, JOB_MAP, (uintptr_t)take_the_pipes_number, 1, 1, 0);
+    put_ticket(the_id());
+    atomic_store(&record(0)->up, 1);
     assert_int_equal(run_worker(0), WORKER_CUT_OFF);
+    assert_int_equal(view(0).state, CHUNK_DONE);
     assert_int_equal(atomic_load(&record(0)->left), 0);
-    assert_int_equal(bench.begun, 0);
+    assert_int_equal(atomic_load(&record(0)->up), 1);
+    assert_int_equal(idle_bits(), 0);
+    assert_int_equal(mp_read(not_the_pipe[0], bytes, sizeof bytes), 4);
+    for (int i = 0; i < 2; i++)
+        mp_close(not_the_pipe[i]);
     close_bench();
 }
 
@@ -546,14 +570,13 @@ static void assert_untouched(uint64_t chunks)
 
 static void a_stale_ticket_does_nothing(void **state)
 {
-    const uint64_t tickets[] = {mp_job_id(SLOT, TAG - 1),
+    const uint32_t tickets[] = {mp_job_id(SLOT, TAG - 1),
                                 mp_job_id(SLOT, TAG + 1),
-                                mp_job_id(SLOT, 0) | (uint64_t)1 << 32,
+                                mp_job_id(SLOT, 0),
                                 mp_job_id(SLOT + 1, TAG),
                                 mp_job_id(MP_SLOTS - 1, TAG),
-                                UINT32_MAX,
-                                UINT64_MAX,
-                                (uint64_t)1 << 63};
+                                0,
+                                UINT32_MAX};
 
     (void)state;
     open_bench();
@@ -576,14 +599,168 @@ static void random_tickets_do_nothing(void **state)
     host_waits(HOST_WAITS);
     put_map(10, 1);
     for (int i = 0; i < 5000; i++) {
-        uint64_t ticket = test_random(&seed);
+        uint32_t ticket = (uint32_t)test_random(&seed);
 
-        if ((uint32_t)ticket != the_id() && ticket != 0)
+        if (ticket != the_id())
             put_ticket(ticket);
     }
     no_more_tickets();
     assert_int_equal(run_worker(0), WORKER_LEFT);
     assert_untouched(10);
+    close_bench();
+}
+
+/* ---- sleeping and waking ------------------------------------------------------------------- */
+
+/* A worker that runs meanwhile. */
+static void *run_in_thread(void *worker)
+{
+    return mp_worker_run(worker) == WORKER_LEFT ? worker : NULL;
+}
+
+static pthread_t start_worker(struct worker *worker)
+{
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, run_in_thread, worker), 0);
+    return thread;
+}
+
+static void assert_leaves(pthread_t thread)
+{
+    void *left;
+
+    no_more_tickets();
+    assert_int_equal(pthread_join(thread, &left), 0);
+    assert_non_null(left);
+    assert_int_equal(idle_bits(), 0);
+}
+
+static void until_idle(uint64_t bits)
+{
+    while (idle_bits() != bits)
+        sched_yield();
+}
+
+static void until_empty(void)
+{
+    while (!mp_queue_is_empty(&bench.region))
+        sched_yield();
+}
+
+static void a_worker_says_that_it_is_idle_and_a_byte_wakes_it(void **state)
+{
+    struct worker worker;
+    pthread_t thread;
+
+    (void)state;
+    open_bench();
+    worker = worker_at_bench(3);
+    thread = start_worker(&worker);
+    until_idle(1 << 3);
+    put_map(10, 1);
+    put_ticket(the_id());
+    assert_int_equal(mp_queue_idle(&bench.region), 1);
+    assert_int_equal(mp_write(bench.wake[1], "", 1), 1);
+    until_empty();
+    until_idle(1 << 3); /* and it is so again, with the job done */
+    assert_leaves(thread);
+    assert_all_done(10, 10);
+    close_bench();
+}
+
+static void bytes_too_many_wake_for_nothing_and_do_no_harm(void **state)
+{
+    struct worker worker;
+    char bytes[5000] = {0};
+    pthread_t thread;
+
+    (void)state;
+    open_bench();
+    assert_int_equal(mp_write(bench.wake[1], bytes, sizeof bytes), sizeof bytes);
+    worker = worker_at_bench(0);
+    worker.linger.spin_us = 20000; /* once, not for each of them */
+    thread = start_worker(&worker);
+    put_map(10, 1);
+    put_ticket(the_id());
+    assert_leaves(thread);
+    assert_all_done(10, 10);
+    close_bench();
+}
+
+static void who_looks_for_tickets_needs_no_byte(void **state)
+{
+    struct worker workers[2];
+    pthread_t threads[2];
+
+    (void)state;
+    open_bench();
+    for (uint32_t i = 0; i < 2; i++) {
+        workers[i] = worker_at_bench(i);
+        workers[i].linger.spin_us = 1000000;
+        threads[i] = start_worker(&workers[i]);
+    }
+    put_job(SLOT, JOB_MAP, (uintptr_t)map_index, 10, 10, 0);
+    bench.job->in = 0;
+    put_ticket(the_id());
+    until_empty(); /* it is not closed before, which would wake them, too */
+    no_more_tickets();
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_int_equal(view(0).state, CHUNK_DONE);
+    close_bench();
+}
+
+static int32_t look_at_idle_bits(const void *in, void *out, void *context)
+{
+    (void)in;
+    (void)context;
+    *(uint64_t *)out = idle_bits();
+    return 0;
+}
+
+static void a_worker_whose_predecessor_died_asleep_is_not_idle(void **state)
+{
+    (void)state;
+    open_bench();
+    atomic_store(mp_region_idle(&bench.region), 0xf);
+    put_job(SLOT, JOB_MAP, (uintptr_t)look_at_idle_bits, 1, 1, 0);
+    atomic_store(&record(2)->ticket, the_id());
+    no_more_tickets();
+    assert_int_equal(run_worker(2), WORKER_LEFT);
+    assert_int_equal(bench.out[0], 0xb);
+    assert_int_equal(idle_bits(), 0xb);
+    close_bench();
+}
+
+/* Where it is dead with its bit set, whoever is woken instead takes the ticket. */
+static void a_byte_for_a_dead_worker_wakes_another(void **state)
+{
+    struct worker worker;
+    pthread_t thread;
+    pid_t dead;
+
+    (void)state;
+    open_bench();
+    dead = fork();
+    assert_true(dead >= 0);
+    if (dead == 0)
+        _exit((int)run_worker(1));
+    until_idle(1 << 1);
+    assert_int_equal(kill(dead, SIGKILL), 0);
+    assert_int_equal(waitpid(dead, NULL, 0), dead);
+    worker = worker_at_bench(0);
+    thread = start_worker(&worker);
+    until_idle(3);
+    put_map(10, 1);
+    put_ticket(the_id());
+    assert_int_equal(mp_write(bench.wake[1], "", 1), 1);
+    until_empty();
+    until_idle(3);
+    no_more_tickets();
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_all_done(10, 10);
+    assert_int_equal(idle_bits(), 1 << 1);
     close_bench();
 }
 
@@ -596,6 +773,7 @@ static void words_that_cannot_be_are_not_looked_at(void **state)
     open_bench();
     host_waits(HOST_WAITS);
     put_map(10, 1);
+    assert_int_equal(mp_nonblocking(bench.wake[0]), 0); /* it comes back when there is no more */
     for (int i = 0; i < 6; i++) {
         uint64_t words = atomic_load(&bench.job->words);
         const uint64_t offsets[] = {0, 1, words + 1, UINT64_MAX, bench.region.heap_offset, words};
@@ -604,11 +782,7 @@ static void words_that_cannot_be_are_not_looked_at(void **state)
         atomic_store(&bench.job->words, offsets[i]);
         atomic_store(&bench.job->chunks, counts[i]);
         put_ticket(the_id());
-        if (i == 5)
-            no_more_tickets();
-        else
-            assert_int_equal(mp_write(bench.tickets[1], "", 1), 1); /* it comes back there */
-        assert_int_equal(run_worker(0), i == 5 ? WORKER_LEFT : WORKER_CUT_OFF);
+        assert_int_equal(run_worker(0), WORKER_CUT_OFF);
         atomic_store(&bench.job->words, words);
     }
     atomic_store(&bench.job->chunks, 10);
@@ -1327,15 +1501,20 @@ static const struct CMUnitTest tests[] = {
     TEST(a_failing_item_ends_its_chunk_and_says_why),
     TEST(a_failing_chunk_is_announced_at_once),
     TEST(a_ticket_that_a_predecessor_left_is_taken_up),
-    TEST(a_predecessors_ticket_comes_before_those_in_the_pipe),
+    TEST(a_predecessors_ticket_comes_before_those_in_the_queue),
     TEST(the_ticket_is_in_the_record_while_it_is_served),
     TEST(the_record_names_the_item_that_is_run),
     TEST(a_worker_leaves_at_the_end_of_file_and_says_so),
     TEST(a_worker_without_its_pipe_ends_but_has_not_left),
     TEST(a_worker_that_cannot_read_its_pipe_has_not_left),
-    TEST(half_a_ticket_is_none),
+    TEST(a_file_of_the_users_at_the_number_of_the_pipe_is_not_read),
     TEST(a_stale_ticket_does_nothing),
     TEST(random_tickets_do_nothing),
+    TEST(a_worker_says_that_it_is_idle_and_a_byte_wakes_it),
+    TEST(bytes_too_many_wake_for_nothing_and_do_no_harm),
+    TEST(who_looks_for_tickets_needs_no_byte),
+    TEST(a_worker_whose_predecessor_died_asleep_is_not_idle),
+    TEST(a_byte_for_a_dead_worker_wakes_another),
     TEST(words_that_cannot_be_are_not_looked_at),
     TEST(a_nonsensical_descriptor_fails_the_chunk),
     TEST(an_outcome_that_would_lie_elsewhere_is_not_written),
