@@ -783,8 +783,8 @@ static void a_thousand_tasks_may_be_in_flight(void **state)
     clear_stage();
 }
 
-/* More than the ticket pipe has room for; nobody takes any before all are submitted. */
-static void more_tasks_may_be_open_than_a_pipe_holds(void **state)
+/* More than the ticket queue has room for; nobody takes any before all are submitted. */
+static void more_tasks_may_be_open_than_the_queue_holds(void **state)
 {
     const uint64_t count = test_under_valgrind() ? 9000 : 30000;
     mproc_submit_options options = {.size = sizeof options, .output_max = 64};
@@ -1297,7 +1297,7 @@ static const struct CMUnitTest tests[] = {
     TEST(of_no_futures_all_are_done_and_none_is_any),
     TEST(futures_of_two_pools_cannot_be_waited_for_at_once),
     TEST(a_thousand_tasks_may_be_in_flight),
-    TEST(more_tasks_may_be_open_than_a_pipe_holds),
+    TEST(more_tasks_may_be_open_than_the_queue_holds),
     TEST(the_65537th_open_task_is_refused_and_the_pool_goes_on),
     TEST(results_outlive_the_pool),
     TEST(a_call_copies_as_much_as_fits),

@@ -6,6 +6,7 @@
 #include "support.h"
 
 #include "pool/generation.h"
+#include "shm/queue.h"
 
 #include <mproc/mproc.h>
 
@@ -13,10 +14,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -414,21 +417,17 @@ static void nudges_of_a_sleeper_that_does_not_look_do_not_block(void **state)
 static void rings_of_a_host_that_does_not_look_do_not_block(void **state)
 {
     enum { MORE_THAN_THE_BELL_HOLDS = 70000 };
-    uint64_t ticket = mp_job_id(0, 7);
+    struct queue_end end = {0};
     struct pollfd bell;
 
     (void)state;
     start(tell_pid);
     until_started(WORKERS);
     atomic_store(&mp_region_pool(&region)->host_waits, HOST_HAS_BACKLOG);
-    for (int posted = 0; posted < MORE_THAN_THE_BELL_HOLDS;) {
-        struct pollfd room = {.fd = generation.fds[WAKE_WRITE], .events = POLLOUT};
-        int r = mp_generation_post(&generation, &ticket, 1);
-
-        if (r > 0)
-            posted++;
-        else
-            assert_int_equal(poll(&room, 1, 5 * SECOND_MS * test_slowness()), 1);
+    for (int posted = 0; posted < MORE_THAN_THE_BELL_HOLDS; posted++) {
+        while (!mp_queue_push(&region, &end, mp_job_id(0, 7))) /* of a job that is not there */
+            sched_yield();
+        assert_int_equal(mp_generation_wake(&generation, mp_queue_idle(&region)), 0);
     }
     mp_generation_shut(&generation);
     assert_workers_gone();
@@ -495,59 +494,52 @@ static void workers_that_all_refuse_end_the_generation_which_says_why(void **sta
     finish_with(0);
 }
 
-/* ---- tickets --------------------------------------------------------------------------------- */
+/* ---- waking ----------------------------------------------------------------------------------- */
 
-/* Fill the ticket pipe with tickets of a job that is not there. */
-static size_t post_until_full(size_t at_once)
+static int bytes_to_wake(void)
 {
-    enum { AT_MOST = PIPE_BUF / sizeof(uint64_t) }; /* so much is written whole */
-    uint64_t tickets[AT_MOST + 1];
-    size_t count = 0;
-    int r;
+    int bytes = -1;
 
-    for (size_t i = 0; i < sizeof tickets / sizeof tickets[0]; i++)
-        tickets[i] = mp_job_id(0, 7);
-    for (;;) {
-        r = mp_generation_post(&generation, tickets, at_once);
-        if (r < 0)
-            break;
-        assert_in_range(r, 1, at_once < AT_MOST ? at_once : AT_MOST);
-        count += (size_t)r;
-    }
-    assert_int_equal(r, -EAGAIN);
-    assert_int_equal(mp_generation_post(&generation, tickets, 1), -EAGAIN);
-    return count;
+    assert_int_equal(ioctl(generation.fds[WAKE_READ], FIONREAD, &bytes), 0);
+    return bytes;
 }
 
-static void a_full_ticket_pipe_takes_no_more_and_does_not_block(void **state)
+static void each_that_is_to_be_woken_has_a_byte(void **state)
 {
-    struct pollfd end;
-    char bytes[WORKERS] = {0};
-    size_t count;
-
     (void)state;
-    start(tell_pid_and_wait); /* nobody reads tickets before the gate is open */
+    start(tell_pid_and_wait); /* nobody reads them before the gate is open */
     until_started(WORKERS);
-    count = post_until_full(PIPE_BUF / sizeof(uint64_t) + 1);
-    assert_true(count >= PIPE_BUF / sizeof(uint64_t));
-    assert_int_equal(write(gate[1], bytes, WORKERS), WORKERS);
-    end = (struct pollfd){.fd = generation.fds[WAKE_WRITE], .events = POLLOUT};
-    assert_int_equal(poll(&end, 1, 5 * SECOND_MS * test_slowness()), 1);
-    assert_int_equal(mp_generation_post(&generation, &(uint64_t){mp_job_id(0, 7)}, 1), 1);
-    mp_generation_shut(&generation); /* what is in the pipe is read to the end before they leave */
-    assert_int_equal(until_gone(in_ms(20 * SECOND_MS)), 0);
-    assert_int_equal(atomic_load(&told()->ended), WORKERS);
+    assert_int_equal(mp_generation_wake(&generation, 0), 0);
+    assert_int_equal(bytes_to_wake(), 0);
+    assert_int_equal(mp_generation_wake(&generation, 1), 0);
+    assert_int_equal(mp_generation_wake(&generation, 3), 0);
+    assert_int_equal(bytes_to_wake(), 4);
+    assert_int_equal(mp_generation_wake(&generation, 2 * PIPE_BUF + 1), 0);
+    assert_int_equal(bytes_to_wake(), 4 + 2 * PIPE_BUF + 1);
+    mp_generation_shut(&generation);
+    assert_int_equal(mp_generation_wake(&generation, 1), -EBADF);
+    mp_generation_kill(&generation, GRACE_MS);
+    assert_int_equal(until_gone(in_ms(5 * SECOND_MS)), 0);
     finish_with(0);
 }
 
-static void the_last_ticket_that_fits_is_written_alone(void **state)
+static void a_full_wake_pipe_takes_no_more_and_does_not_block(void **state)
 {
+    char bytes[WORKERS] = {0};
+    struct pollfd end;
+
     (void)state;
     start(tell_pid_and_wait);
     until_started(WORKERS);
-    assert_true(post_until_full(300) % 300 != 0); /* 300 do not divide the room there is */
-    mp_generation_kill(&generation, GRACE_MS);
-    assert_int_equal(until_gone(in_ms(5 * SECOND_MS)), 0);
+    end = (struct pollfd){.fd = generation.fds[WAKE_WRITE], .events = POLLOUT};
+    while (poll(&end, 1, 0) == 1)
+        assert_int_equal(mp_generation_wake(&generation, 300), 0);
+    assert_int_equal(mp_generation_wake(&generation, 1), 0);
+    assert_int_equal(mp_generation_wake(&generation, 300), 0);
+    mp_generation_shut(&generation); /* what is in the pipe is read to the end before they leave */
+    assert_int_equal(write(gate[1], bytes, WORKERS), WORKERS);
+    assert_int_equal(until_gone(in_ms(20 * SECOND_MS)), 0);
+    assert_int_equal(atomic_load(&told()->ended), WORKERS);
     finish_with(0);
 }
 
@@ -714,8 +706,8 @@ static const struct CMUnitTest tests[] = {
     TEST(without_a_ring_the_sleep_ends_at_its_deadline),
     TEST(a_worker_that_dies_is_replaced_and_told),
     TEST(workers_that_all_refuse_end_the_generation_which_says_why),
-    TEST(a_full_ticket_pipe_takes_no_more_and_does_not_block),
-    TEST(the_last_ticket_that_fits_is_written_alone),
+    TEST(each_that_is_to_be_woken_has_a_byte),
+    TEST(a_full_wake_pipe_takes_no_more_and_does_not_block),
     TEST(another_child_of_the_host_has_none_of_the_descriptors),
     TEST(no_descriptor_is_kept_by_a_program_that_is_executed),
     TEST(another_child_of_the_host_does_not_hold_the_end_up),

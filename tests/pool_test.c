@@ -400,8 +400,8 @@ static void terminate_ends_all_at_once(void **state)
     clear_stage();
 }
 
-/* More tasks than the ticket pipe has room for: what is not in it yet does not go into a closed one. */
-static void terminate_ends_what_waits_for_room_in_the_pipe(void **state)
+/* More tasks than the ticket queue has room for: what is not in it yet wakes nobody any more. */
+static void terminate_ends_what_waits_for_room_in_the_queue(void **state)
 {
     enum { TASKS = 9000 };
     static mproc_future *futures[TASKS];
@@ -1721,7 +1721,7 @@ static const struct CMUnitTest tests[] = {
     TEST(close_lets_what_is_queued_finish),
     TEST(after_its_end_a_pool_takes_no_tasks),
     TEST(terminate_ends_all_at_once),
-    TEST(terminate_ends_what_waits_for_room_in_the_pipe),
+    TEST(terminate_ends_what_waits_for_room_in_the_queue),
     TEST(results_from_before_the_terminate_stay),
     TEST(terminate_ends_the_maps_of_other_threads),
     TEST(a_pool_whose_supervisor_does_not_answer_can_be_destroyed),

@@ -178,6 +178,9 @@ static void a_reset_leaves_nothing_of_an_earlier_generation(void **state)
     }
     for (uint32_t i = 0; i < MP_SLOTS / 64; i++)
         atomic_store(&mp_region_ready(&region)[i], UINT64_MAX);
+    atomic_store(&mp_region_idle(&region)[0], UINT64_MAX);
+    atomic_store(&mp_region_queue(&region)->head, 10);
+    atomic_store(&mp_region_queue(&region)->tail, 11);
     mp_region_reset(&region);
     assert_int_equal(atomic_load(&pool->host_waits), HOST_AWAKE);
     assert_int_equal(atomic_load(&pool->least_limit_ns), 0);
@@ -191,6 +194,9 @@ static void a_reset_leaves_nothing_of_an_earlier_generation(void **state)
     }
     for (uint32_t i = 0; i < MP_SLOTS / 64; i++)
         assert_int_equal(atomic_load(&mp_region_ready(&region)[i]), 0);
+    assert_int_equal(atomic_load(&mp_region_idle(&region)[0]), 0);
+    assert_int_equal(atomic_load(&mp_region_queue(&region)->head), 0);
+    assert_int_equal(atomic_load(&mp_region_queue(&region)->tail), 0);
     mp_region_close(&region);
 }
 
@@ -209,8 +215,8 @@ static void check_word(const struct region *region, uint64_t offset)
 static size_t boundaries_of(const struct region *region, uint64_t *places)
 {
     const uint64_t all[] = {
-        0, region->workers_offset, region->ready_offset, region->jobs_offset,
-        region->jobs_offset + offsetof(struct job_shm, word),
+        0, region->workers_offset, region->ready_offset, region->idle_offset, region->queue_offset,
+        region->jobs_offset, region->jobs_offset + offsetof(struct job_shm, word),
         region->jobs_offset + offsetof(struct job_shm, outcome),
         region->jobs_offset + sizeof(struct job_shm),
         region->jobs_offset + (MP_SLOTS - 1) * sizeof(struct job_shm) +

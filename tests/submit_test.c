@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MIB = 1 << 20, PIPE_TICKETS = 8192 };
+enum { MIB = 1 << 20 };
 
 static mproc_pool *pool;
 static int gate[2];  /* a task takes a byte and goes on */
@@ -304,18 +304,26 @@ static void as_many_tasks_as_slots_can_be_open_and_all_are_done(void **state)
 
 /* ---- tickets --------------------------------------------------------------------------------- */
 
-/* How many tickets are in the pipe; they are taken out of it.  Nobody else may read there now. */
+/* How many tickets are in the queue; they are taken out of it.  Nobody else may take any now. */
 static int take_tickets(uint32_t id)
 {
-    struct pollfd end = {.fd = pool->generation.fds[WAKE_READ], .events = POLLIN};
+    uint32_t ticket;
     int count = 0;
 
-    for (; poll(&end, 1, 0) == 1; count++) {
-        uint64_t ticket;
-
-        assert_int_equal(read(end.fd, &ticket, sizeof ticket), sizeof ticket);
+    for (; mp_queue_pop(&pool->region, &ticket); count++)
         assert_int_equal(ticket, id);
-    }
+    return count;
+}
+
+/* How many bytes are in the wake pipe; they are taken out of it. */
+static int take_bytes(void)
+{
+    struct pollfd end = {.fd = pool->generation.fds[WAKE_READ], .events = POLLIN};
+    char byte;
+    int count = 0;
+
+    for (; poll(&end, 1, 0) == 1; count++)
+        assert_int_equal(read(end.fd, &byte, 1), 1);
     return count;
 }
 
@@ -357,6 +365,40 @@ static void a_job_has_a_ticket_for_each_worker_that_could_help(void **state)
     close_pool();
 }
 
+static int bytes_of(uint64_t count, uint64_t idle)
+{
+    int tickets, bytes;
+
+    atomic_store(mp_region_idle(&pool->region), idle);
+    tickets = tickets_of(count, 1);
+    bytes = take_bytes();
+    assert_true(bytes <= tickets);
+    atomic_store(mp_region_idle(&pool->region), 0);
+    return bytes;
+}
+
+/* The workers are all held, and who is idle is only said. */
+static void as_many_are_woken_as_are_idle_and_could_help(void **state)
+{
+    mproc_future *held[3];
+
+    (void)state;
+    open_pool(3, 0);
+    hold_workers(held, 3);
+    take_bytes(); /* too many, from then */
+    assert_int_equal(bytes_of(1, 0), 0);
+    assert_int_equal(bytes_of(100, 0), 0);
+    assert_int_equal(bytes_of(1, 7), 1);
+    assert_int_equal(bytes_of(2, 7), 2);
+    assert_int_equal(bytes_of(100, 7), 3);
+    assert_int_equal(bytes_of(100, 4), 1);
+    assert_int_equal(bytes_of(100, 5), 2);
+    open_gate(3);
+    wait_and_free(held, 3);
+    assert_nothing_taken();
+    close_pool();
+}
+
 static uint64_t tickets_due(void)
 {
     uint64_t due = 0;
@@ -368,33 +410,31 @@ static uint64_t tickets_due(void)
     return due;
 }
 
-/* Leave room for one ticket.  Nobody reads there now. */
-static void fill_the_pipe_but_for_one(void)
+/* Leave room for one ticket.  Nobody takes any now. */
+static void fill_the_queue_but_for_one(void)
 {
-    const int *fds = pool->generation.fds;
-    const uint64_t nobodys = 1;
-    uint64_t page[4096 / sizeof(uint64_t)];
+    uint32_t nobodys = 1;
 
-    while (write(fds[WAKE_WRITE], &nobodys, sizeof nobodys) > 0)
+    mp_pool_lock(pool);
+    while (mp_queue_push(&pool->region, &pool->queue, nobodys))
         ;
-    assert_int_equal(read(fds[WAKE_READ], page, sizeof page), sizeof page);
-    for (size_t i = 1; i < sizeof page / sizeof page[0]; i++)
-        assert_int_equal(write(fds[WAKE_WRITE], &nobodys, sizeof nobodys), sizeof nobodys);
+    assert_true(mp_queue_pop(&pool->region, &nobodys));
+    mp_pool_unlock(pool);
 }
 
-static void what_the_pipe_does_not_take_is_due_and_who_sleeps_says_so(void **state)
+static void what_the_queue_does_not_take_is_due_and_who_sleeps_says_so(void **state)
 {
     struct job_spec spec = map_spec(100, 50);
     struct waiter sleeper = {0};
     mproc_future *held[2];
     struct job job;
-    uint64_t ticket;
+    uint32_t ticket;
 
     (void)state;
     open_pool(2, 0);
     hold_workers(held, 2);
     spec.out_size = sizeof(uint32_t);
-    fill_the_pipe_but_for_one();
+    fill_the_queue_but_for_one();
     mp_pool_lock(pool);
     assert_int_equal(mp_job_create(pool, &job, &spec), 0);
     assert_int_equal(mp_job_post(&job, 0), 0);
@@ -408,8 +448,8 @@ static void what_the_pipe_does_not_take_is_due_and_who_sleeps_says_so(void **sta
     mp_job_close(&job, false);
     assert_true(job.ended);
     mp_job_finish(&job);
-    while (poll(&(struct pollfd){pool->generation.fds[WAKE_READ], POLLIN, 0}, 1, 0) == 1)
-        assert_int_equal(read(pool->generation.fds[WAKE_READ], &ticket, sizeof ticket), 8);
+    while (mp_queue_pop(&pool->region, &ticket))
+        ;
     mp_pool_unlock(pool);
     open_gate(2);
     wait_and_free(held, 2);
@@ -432,9 +472,9 @@ static int32_t note_order(mproc_task *task, void *ctx)
     return 0;
 }
 
-static void tickets_that_do_not_fit_the_pipe_are_kept_and_posted_in_order(void **state)
+static void tickets_that_do_not_fit_the_queue_are_kept_and_posted_in_order(void **state)
 {
-    enum { TASKS = 2 * PIPE_TICKETS + 1000 };
+    enum { TASKS = 2 * MP_QUEUE_SIZE + 1000 };
     mproc_submit_options options = small_output();
     mproc_future **futures = calloc(TASKS, sizeof(mproc_future *)), *held;
     struct order *order;
@@ -469,7 +509,7 @@ static void tickets_that_do_not_fit_the_pipe_are_kept_and_posted_in_order(void *
 /* The pipe is shut by then, which is no fault of anybody's. */
 static void tickets_that_are_due_when_a_pool_is_terminated_do_no_harm(void **state)
 {
-    enum { TASKS = PIPE_TICKETS + 1000, FEW = 2 };
+    enum { TASKS = MP_QUEUE_SIZE + 1000, FEW = 2 };
     mproc_submit_options options = small_output();
     mproc_future **futures = calloc(TASKS, sizeof(mproc_future *)), *held;
 
@@ -490,7 +530,7 @@ static void tickets_that_are_due_when_a_pool_is_terminated_do_no_harm(void **sta
                 mproc_pool_submit(pool, &futures[i], answer_task, NULL, &i, sizeof i, &options), 0);
         assert_int_equal(tickets_due() > 0, full);
         assert_int_equal(mproc_pool_terminate(pool), 0);
-        /* Where the pipe was not full: a worker that has just left says that it may have had one. */
+        /* Where the queue was not full: a worker that has just left says that it may have had one. */
         atomic_fetch_add(&mp_region_pool(&pool->region)->lost, 1);
         assert_int_equal(mproc_pool_join(pool, -1), 0);
         for (uint32_t i = 0; i < tasks; i++) {
@@ -506,7 +546,7 @@ static void tickets_that_are_due_when_a_pool_is_terminated_do_no_harm(void **sta
 
 static void a_job_that_ends_takes_its_tickets_out_of_the_backlog(void **state)
 {
-    enum { TASKS = PIPE_TICKETS + 1000 };
+    enum { TASKS = MP_QUEUE_SIZE + 1000 };
     mproc_submit_options options = small_output();
     mproc_future **futures = calloc(TASKS, sizeof(mproc_future *)), *held;
     uint64_t due;
@@ -910,8 +950,9 @@ static const struct CMUnitTest tests[] = {
     TEST(a_job_without_a_slot_gives_back_its_memory),
     TEST(as_many_tasks_as_slots_can_be_open_and_all_are_done),
     TEST(a_job_has_a_ticket_for_each_worker_that_could_help),
-    TEST(what_the_pipe_does_not_take_is_due_and_who_sleeps_says_so),
-    TEST(tickets_that_do_not_fit_the_pipe_are_kept_and_posted_in_order),
+    TEST(as_many_are_woken_as_are_idle_and_could_help),
+    TEST(what_the_queue_does_not_take_is_due_and_who_sleeps_says_so),
+    TEST(tickets_that_do_not_fit_the_queue_are_kept_and_posted_in_order),
     TEST(tickets_that_are_due_when_a_pool_is_terminated_do_no_harm),
     TEST(a_job_that_ends_takes_its_tickets_out_of_the_backlog),
     TEST(what_jobs_took_is_given_back),

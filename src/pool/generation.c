@@ -113,9 +113,15 @@ int mp_generation_wake(struct generation *generation, uint32_t count)
 {
     static const char bytes[PIPE_BUF];
     int pipe = mp_guard_fd(&generation->guard, WAKE_WRITE);
-    ssize_t n = mp_write(pipe, bytes, count < sizeof bytes ? count : sizeof bytes);
 
-    return n == -EAGAIN || n > 0 ? 0 : (int)n; /* a full pipe wakes all there are */
+    while (count > 0) {
+        ssize_t n = mp_write(pipe, bytes, count < sizeof bytes ? count : sizeof bytes);
+
+        if (n <= 0)
+            return n == -EAGAIN ? 0 : (int)n; /* a full pipe wakes all there are */
+        count -= (uint32_t)n;
+    }
+    return 0;
 }
 
 static void close_end(struct generation *generation, enum generation_fd end)

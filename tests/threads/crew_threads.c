@@ -16,11 +16,12 @@ struct crew {
     struct list link;
     const struct generation *generation;
     const struct region *region;
-    int tickets;
+    int wake;
     pthread_mutex_t bell_lock; /* for who writes beside a worker, and for the close */
     int bell;
     int control;
     uint32_t tasks_per_worker;
+    int32_t spin_us;
     pthread_t supervisor;
     pthread_t ender;
     uint32_t count;
@@ -65,9 +66,10 @@ static void *work(void *arg)
     for (;;) {
         struct worker worker = {.region = crew->region,
                                 .number = start.number,
-                                .wake = crew->tickets,
+                                .wake = crew->wake,
                                 .bell = crew->bell,
-                                .items_left = crew->tasks_per_worker};
+                                .items_left = crew->tasks_per_worker,
+                                .linger = {.spin_us = crew->spin_us}};
 
         if (mp_worker_run(&worker) == WORKER_LEFT)
             return NULL;
@@ -125,10 +127,11 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
     pthread_mutex_init(&crew->bell_lock, NULL);
     crew->generation = generation;
     crew->region = sup->region;
-    crew->tickets = generation->fds[WAKE_READ];
+    crew->wake = generation->fds[WAKE_READ];
     crew->bell = generation->fds[BELL_WRITE];
     crew->control = generation->fds[CONTROL_READ];
     crew->tasks_per_worker = sup->options->tasks_per_worker;
+    crew->spin_us = sup->options->spin_us;
     generation->fds[BELL_WRITE] = -1;
     generation->fds[WATCH] = mp_close(generation->fds[WATCH]); /* there is no process to watch */
     start_workers(crew);
