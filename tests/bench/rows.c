@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* The table: every row, its contenders and its goals. */
+#include "bench.h"
+
+enum { GIBIBYTE = 1 << 30, MEBIBYTE = 1 << 20 };
+
+const struct row rows[] = {
+    {
+        .name = "spawn",
+        .title = "spawn and join an empty function",
+        .unit = "us",
+        .contenders = {{"mproc_spawn, mproc_join", ours_spawn}, {"fork, waitpid", limit_fork}},
+        .goals = {{0, AT_MOST, 1.10, 1}},
+    },
+    {
+        .name = "spawn_big",
+        .title = "the same with 1 GiB of touched heap",
+        .unit = "ms",
+        .contenders = {{"mproc_spawn, mproc_join", ours_spawn_big, .size = GIBIBYTE},
+                       {"fork, waitpid", limit_fork_big, .size = GIBIBYTE}},
+        .goals = {{0, AT_MOST, 1.10, 1}},
+    },
+    {
+        .name = "create",
+        .title = "a pool of 4: create, one task, destroy",
+        .unit = "ms",
+        .contenders = {{"libmproc", ours_create, 4}, {"four forks with pipes", limit_create, 4}},
+        .goals = {{0, AT_MOST, 1.5, 1}},
+    },
+    {
+        .name = "round_trip",
+        .title = "one trivial task, from submit to result, warm",
+        .unit = "us",
+        .contenders = {{"mproc_pool_call, 4 workers", ours_round_trip, 4},
+                       {"mproc_pool_call, 1 worker", ours_round_trip, 1},
+                       {"pipe ping-pong", limit_pipe_ping_pong, 1},
+                       {"pipe ping-pong, 4 readers", limit_pipe_ping_pong, 4},
+                       {"spinning shared memory", limit_spin_ping_pong}},
+        .goals = {{0, AT_MOST, 1.0, 2}, {1, AT_MOST, 1.0, 2}},
+    },
+    {
+        .name = "in_flight",
+        .title = "trivial tasks submitted one by one, 1,000 in flight, 4 workers",
+        .unit = "M/s",
+        .more_is_better = true,
+        .contenders = {{"mproc_pool_submit", ours_in_flight, 4, 1000},
+                       {"pipes, a write and a read each", limit_pipe_tasks, 4, 1000}},
+        .goals = {{0, AT_LEAST, 1.5, ABSOLUTE}},
+    },
+    {
+        .name = "host_cost",
+        .title = "the same: processor time of the host for each task",
+        .unit = "ns",
+        .contenders = {{"mproc_pool_submit", ours_host_cost, 4, 1000}},
+        .goals = {{0, AT_MOST, 400, ABSOLUTE}},
+    },
+    {
+        .name = "map_chunk1",
+        .title = "map, 100,000 squares in chunks of 1, 4 workers",
+        .unit = "M/s",
+        .more_is_better = true,
+        .contenders = {{"mproc_pool_map, user's memory", ours_map_user, 4, 100000, 1},
+                       {"mproc_pool_map, arena memory", ours_map_arena, 4, 100000, 1},
+                       {"warm fork pool, shared counter", limit_pool_in_place, 4, 100000, 1}},
+    },
+    {
+        .name = "map_1000",
+        .title = "map, 1,000 squares, default chunks, 4 workers",
+        .unit = "M/s",
+        .more_is_better = true,
+        .contenders = {{"mproc_pool_map, user's memory", ours_map_user, 4, 1000},
+                       {"mproc_pool_map, arena memory", ours_map_arena, 4, 1000},
+                       {"warm fork pool, with copies", limit_pool_copies, 4, 1000},
+                       {"warm fork pool, in place", limit_pool_in_place, 4, 1000}},
+        .goals = {{0, AT_LEAST, 0.9, 2}, {1, AT_LEAST, 0.9, 3}},
+    },
+    {
+        .name = "map_million",
+        .title = "map, 1,000,000 squares, default chunks, 4 workers",
+        .unit = "M/s",
+        .more_is_better = true,
+        .contenders = {{"mproc_pool_map, user's memory", ours_map_user, 4, 1000000},
+                       {"mproc_pool_map, arena memory", ours_map_arena, 4, 1000000},
+                       {"warm fork pool, with copies", limit_pool_copies, 4, 1000000},
+                       {"warm fork pool, in place", limit_pool_in_place, 4, 1000000}},
+        .goals = {{1, AT_LEAST, 0.9, 3}},
+    },
+    {
+        .name = "map_batch",
+        .title = "map_batch, 1,000,000 squares, default chunks, 4 workers",
+        .unit = "M/s",
+        .more_is_better = true,
+        .contenders = {{"mproc_pool_map_batch, user's memory", ours_batch_user, 4, 1000000},
+                       {"mproc_pool_map_batch, arena memory", ours_batch_arena, 4, 1000000},
+                       {"warm fork pool, in place", limit_pool_in_place, 4, 1000000}},
+    },
+    {
+        .name = "large",
+        .title = "256 x 1 MiB in, 1 MiB out, 4 workers",
+        .unit = "GiB/s",
+        .more_is_better = true,
+        .contenders = {{"mproc_pool_map, user's memory", ours_large_user, 4, 256, MEBIBYTE},
+                       {"mproc_pool_map, the first call", ours_large_first, 4, 256, MEBIBYTE},
+                       {"mproc_pool_map, arena memory", ours_large_arena, 4, 256, MEBIBYTE},
+                       {"warm fork pool, with copies", limit_large_copies, 4, 256, MEBIBYTE},
+                       {"warm fork pool, in place", limit_large_in_place, 4, 256, MEBIBYTE},
+                       {"memcpy, one process", limit_memcpy, 1, 256, MEBIBYTE}},
+        .goals = {{1, AT_LEAST, 0.667, 0}},
+    },
+};
+
+const size_t row_count = sizeof rows / sizeof *rows;
