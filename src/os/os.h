@@ -201,11 +201,11 @@ void mp_set_name(
 /* ---- code_*.c: which functions a fork of this moment will know ----------------------------------
  */
 
-struct code_map; /* where the code of the loaded objects lies at one moment */
+struct code_map; /* where there is code at one moment */
 
 int mp_code_map_create(struct code_map **map);
-/* False: the function's object was loaded after the map was made.  Code that belongs to no object
- * (what a run-time compiler makes) cannot be judged, and is taken as known. */
+/* False: there was no code at this address when the map was made, or, where closures are made, other
+ * code.  What cannot be judged is taken as known. */
 bool mp_code_map_knows(const struct code_map *map, uintptr_t function);
 void mp_code_map_free(struct code_map *map);
 
