@@ -280,6 +280,72 @@ CALL(task_worker, mproc_task_worker(ARGUMENT(1, on->task)))
 CALL(task_is_cancelled, mproc_task_is_cancelled(ARGUMENT(1, on->task)))
 CALL(fail, mproc_fail(7, ARGUMENT(1, "no such city")))
 
+/* An object that is not there; with NULL, in the program, which may be static and have none. */
+static int64_t call_function_load(struct handles *on, int null)
+{
+    void *function;
+    int r = mproc_function_load(ARGUMENT(1, "/nowhere/lib.so"), ARGUMENT(2, "malloc"),
+                                ARGUMENT(3, &function));
+
+    (void)on;
+    return r == 0 ? MPROC_ELOAD : r;
+}
+
+static int64_t call_constant(struct handles *on, int null)
+{
+    int64_t value = 0;
+    int r = mproc_constant(ARGUMENT(1, "MPROC_TEXT_MAX"), ARGUMENT(2, &value));
+
+    (void)on;
+    return r == 0 && value != MPROC_TEXT_MAX ? WRONG : r;
+}
+
+static int64_t call_struct_new(struct handles *on, int null)
+{
+    void *made = NULL;
+    int r = mproc_struct_new(ARGUMENT(1, "mproc_failure"), ARGUMENT(2, &made));
+
+    (void)on;
+    mproc_struct_free(made);
+    return r;
+}
+
+/* A call of one expression about a new struct. */
+#define STRUCT_CALL(name, answer)                                                                  \
+    static int64_t call_##name(struct handles *on, int null)                                       \
+    {                                                                                              \
+        void *made;                                                                                \
+        int64_t number, r;                                                                         \
+        const void *pointer;                                                                       \
+        (void)on, (void)&number, (void)&pointer;                                                   \
+        if (mproc_struct_new("mproc_map_options", &made))                                          \
+            return WRONG;                                                                          \
+        r = (answer);                                                                              \
+        mproc_struct_free(made);                                                                   \
+        return r;                                                                                  \
+    }
+
+STRUCT_CALL(struct_set, mproc_struct_set(ARGUMENT(1, made), ARGUMENT(2, "retries"), 1))
+STRUCT_CALL(struct_get,
+            mproc_struct_get(ARGUMENT(1, made), ARGUMENT(2, "retries"), ARGUMENT(3, &number)))
+STRUCT_CALL(struct_set_pointer,
+            mproc_struct_set_pointer(ARGUMENT(1, made), ARGUMENT(2, "statuses"), ARGUMENT(3, made)))
+STRUCT_CALL(struct_get_pointer, mproc_struct_get_pointer(ARGUMENT(1, made), ARGUMENT(2, "statuses"),
+                                                         ARGUMENT(3, &pointer)))
+
+static int64_t call_struct_free(struct handles *on, int null)
+{
+    void *made;
+
+    (void)on;
+    if (mproc_struct_new("mproc_failure", &made))
+        return WRONG;
+    mproc_struct_free(ARGUMENT(1, made));
+    if (null)
+        mproc_struct_free(made);
+    return 0;
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 enum { SHUT = MPROC_ECLOSED, ALIEN = MPROC_EFOREIGN, BAD = -EINVAL };
@@ -340,6 +406,16 @@ const struct row misuse_rows[] = {
     ROW(task_worker, ABOUT_TASK, 0, 0, 0, 1, {BAD}),
     ROW(task_is_cancelled, ABOUT_TASK, 0, 0, 0, 1, {BAD}),
     ROW(fail, ABOUT_NONE, 7, 7, 7, 1, {7}),
+
+    ROW(function_load, ABOUT_NONE, MPROC_ELOAD, MPROC_ELOAD, MPROC_ELOAD, 3,
+        {MPROC_ELOAD, BAD, BAD}),
+    ROW(constant, ABOUT_NONE, 0, 0, 0, 2, {BAD, BAD}),
+    ROW(struct_new, ABOUT_NONE, 0, 0, 0, 2, {BAD, BAD}),
+    ROW(struct_set, ABOUT_NONE, 0, 0, 0, 2, {BAD, BAD}),
+    ROW(struct_get, ABOUT_NONE, 0, 0, 0, 3, {BAD, BAD, BAD}),
+    ROW(struct_set_pointer, ABOUT_NONE, 0, 0, 0, 3, {BAD, BAD, 0}),
+    ROW(struct_get_pointer, ABOUT_NONE, 0, 0, 0, 3, {BAD, BAD, BAD}),
+    ROW(struct_free, ABOUT_NONE, 0, 0, 0, 1, {0}),
 };
 
 const size_t misuse_row_count = sizeof misuse_rows / sizeof misuse_rows[0];
