@@ -57,6 +57,10 @@ int mp_above_standard(int fd);
 int mp_move_up(int fd);
 /* Append a number in decimal, for where printf is no call to make.  Child. */
 void mp_append_number(char *text, unsigned number);
+/* Another number for what `fd` stands for, close-on-exec, and never 0 to 2. */
+int mp_dup(int fd);
+/* `over`, which is open, stands for what `fd` does from now on. */
+int mp_dup_over(int fd, int over);
 int mp_pipe_cloexec(int ends[2]);         /* a pipe at any number, for mp_pipe() */
 void mp_close_range(int first, int last); /* both included, for mp_close_others().  Child. */
 
@@ -110,7 +114,7 @@ int mp_memory_size(int fd, size_t size); /* ftruncate(), for mp_memory_object() 
  * pthread_atfork handler closes them in every child that is not its own.  `fds` points into the
  * owner and may hold -1.
  */
-enum { GUARD_FDS = 10 }; /* at most */
+enum { GUARD_FDS = 12 }; /* at most */
 
 struct guard {
     struct list link;

@@ -384,13 +384,15 @@ static void flush_once(mproc_pool *pool)
 void mp_backlog_flush(mproc_pool *pool)
 {
     flush_once(pool);
-    if (list_is_empty(&pool->backlog) || !pool->sleeper)
+    if (list_is_empty(&pool->backlog) || !(pool->sleeper || pool->loop.on))
         return;
     /* A thread sleeps, or is about to: whoever takes a ticket from the full pipe is to wake it.
      * Sequentially consistent, and the pipe tried once more after it: if it is full still, each
      * ticket in it will be read by a worker that sees this. */
-    atomic_store_explicit(&mp_region_pool(&pool->region)->host_waits, HOST_HAS_BACKLOG,
-                          memory_order_seq_cst);
+    if (pool->sleeper)
+        atomic_store_explicit(&mp_region_pool(&pool->region)->host_waits, HOST_HAS_BACKLOG,
+                              memory_order_seq_cst);
+    mp_loop_wants(pool, HOST_HAS_BACKLOG); /* the same for the program's event loop */
     flush_once(pool);
 }
 

@@ -11,9 +11,11 @@ struct worker {
     int tickets;         /* read end of the ticket pipe */
     int bell;            /* write end of the bell pipe */
     uint32_t items_left; /* until it is to be replaced; 0: no end */
+    int loop;            /* write end of the loop's bell */
     /* By mp_worker_run(). */
     struct mark tickets_mark;
     struct mark bell_mark;
+    struct mark loop_mark;
     bool unheard; /* it should have rung, and the bell is not there */
 };
 

@@ -107,6 +107,7 @@ CALL(pool_close, mproc_pool_close(ARGUMENT(1, on->pool)))
 CALL(pool_join, mproc_pool_join(ARGUMENT(1, on->pool), -1))
 CALL(pool_terminate, mproc_pool_terminate(ARGUMENT(1, on->pool)))
 CALL(pool_restart, mproc_pool_restart(ARGUMENT(1, on->pool)))
+CALL(pool_fd, positive(mproc_pool_fd(ARGUMENT(1, on->pool))))
 CALL(pool_dealloc, mproc_pool_dealloc(ARGUMENT(1, on->pool), ARGUMENT(2, on->memory)))
 
 static int64_t call_pool_create(struct handles *on, int null)
@@ -212,6 +213,14 @@ static int64_t call_pool_call(struct handles *on, int null)
                             sizeof out, ARGUMENT(6, &length), ARGUMENT(7, &options));
 
     return r == 0 && length != 3 ? WRONG : r;
+}
+
+/* The first says what has ended before, if anything has. */
+static int64_t call_pool_step(struct handles *on, int null)
+{
+    int r = mproc_pool_step(ARGUMENT(1, on->pool));
+
+    return r > 0 ? mproc_pool_step(on->pool) : r;
 }
 
 static int64_t call_pool_alloc(struct handles *on, int null)
@@ -385,6 +394,8 @@ const struct row misuse_rows[] = {
 
     ROW(pool_submit, ABOUT_HANDLE, SHUT, ALIEN, ALIEN, 6, {BAD, BAD, BAD, 0, BAD, 0}),
     ROW(pool_call, ABOUT_HANDLE, SHUT, ALIEN, ALIEN, 7, {BAD, BAD, 0, BAD, BAD, 0, 0}),
+    ROW(pool_fd, ABOUT_HANDLE, SHUT, ALIEN, ALIEN, 1, {BAD}),
+    ROW(pool_step, ABOUT_HANDLE, SHUT, ALIEN, ALIEN, 1, {BAD}),
     ROW(pool_alloc, ABOUT_HANDLE, 0, ALIEN, ALIEN, 2, {BAD, BAD}),
     ROW(pool_dealloc, ABOUT_HANDLE, 0, ALIEN, ALIEN, 2, {BAD, 0}),
 
