@@ -5,49 +5,16 @@
  * children end with it or when their pipe does.
  */
 #include "bench.h"
+#include "load.h"
+#include "pipes.h"
+#include "timing.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-enum { BATCH = 200, MEBIBYTE = 1 << 20 };
-
-/* ---- helpers --------------------------------------------------------------------------------- */
-
-static void make_pipe(int ends[2])
-{
-    must(pipe(ends) ? -errno : 0);
-}
-
-static pid_t fork_one(void)
-{
-    pid_t pid = fork();
-
-    must(pid < 0 ? -errno : 0);
-    return pid;
-}
-
-static void send(int fd, const void *data, size_t length)
-{
-    must(write(fd, data, length) == (ssize_t)length ? 0 : -EPIPE);
-}
-
-static bool receive(int fd, void *data, size_t length)
-{
-    return read(fd, data, length) == (ssize_t)length;
-}
-
-static void wait_for(pid_t pid)
-{
-    int status;
-
-    must(waitpid(pid, &status, 0) == pid ? 0 : -errno);
-}
+enum { BATCH = 200 };
 
 /* ---- processes ------------------------------------------------------------------------------- */
 
@@ -87,9 +54,9 @@ static _Noreturn void answer_all(struct crew *crew)
 
     close(crew->to[1]);
     close(crew->from[0]);
-    while (receive(crew->to[0], &number, sizeof number)) {
+    while (receive_bytes(crew->to[0], &number, sizeof number)) {
         number = square_of(number);
-        send(crew->from[1], &number, sizeof number);
+        send_bytes(crew->from[1], &number, sizeof number);
     }
     _exit(0);
 }
@@ -120,8 +87,8 @@ static void ask_crew(struct crew *crew)
 {
     int64_t number = 3;
 
-    send(crew->to[1], &number, sizeof number);
-    must(receive(crew->from[0], &number, sizeof number) && number == 9 ? 0 : -EPROTO);
+    send_bytes(crew->to[1], &number, sizeof number);
+    must(receive_bytes(crew->from[0], &number, sizeof number) && number == 9 ? 0 : -EPROTO);
 }
 
 static void create_and_end(void *arg)
@@ -222,9 +189,9 @@ static void fly(void *arg)
     int64_t number = 3;
 
     for (uint64_t i = 0; i < 10 * flight->window; i++) {
-        must(receive(flight->crew.from[0], &number, sizeof number) ? 0 : -EPROTO);
+        must(receive_bytes(flight->crew.from[0], &number, sizeof number) ? 0 : -EPROTO);
         number = 3;
-        send(flight->crew.to[1], &number, sizeof number);
+        send_bytes(flight->crew.to[1], &number, sizeof number);
     }
 }
 
@@ -236,181 +203,12 @@ MEASURE(limit_pipe_tasks)
 
     crew_begin(&flight.crew, contender->workers);
     for (uint64_t i = 0; i < flight.window; i++)
-        send(flight.crew.to[1], &number, sizeof number);
+        send_bytes(flight.crew.to[1], &number, sizeof number);
     value = 1e-6 * 10 * (double)flight.window / median_seconds(seconds, fly, &flight);
     for (uint64_t i = 0; i < flight.window; i++)
-        receive(flight.crew.from[0], &number, sizeof number);
+        receive_bytes(flight.crew.from[0], &number, sizeof number);
     crew_end(&flight.crew);
     return value;
-}
-
-/* ---- a warm pool: forks, tickets by a pipe, one shared counter of chunks --------------------------- */
-
-struct warm;
-typedef void (*range_fn)(const struct warm *warm, uint64_t first, uint64_t end);
-
-struct counters {
-    _Alignas(64) _Atomic uint64_t next;
-    _Alignas(64) _Atomic uint64_t left;
-};
-
-struct warm {
-    struct counters *counters;
-    range_fn work;
-    uint64_t count;
-    uint64_t chunk;
-    size_t size; /* of an item, and of a result */
-    char *in;    /* both shared */
-    char *out;
-    const char *user_in; /* copied from and to; NULL: in place */
-    char *user_out;
-    int32_t workers;
-    int tickets[2];
-    int bell[2];
-    pid_t pids[64];
-};
-
-static void square_range(const struct warm *warm, uint64_t first, uint64_t end)
-{
-    const int64_t *in = (const int64_t *)(const void *)warm->in;
-    int64_t *out = (int64_t *)(void *)warm->out;
-
-    for (uint64_t i = first; i < end; i++)
-        out[i] = square_of(in[i]);
-}
-
-static void copy_range(const struct warm *warm, uint64_t first, uint64_t end)
-{
-    for (uint64_t i = first; i < end; i++)
-        memcpy(warm->out + i * warm->size, warm->in + i * warm->size, warm->size);
-}
-
-static uint64_t warm_serve(const struct warm *warm)
-{
-    uint64_t done = 0;
-
-    for (;;) {
-        uint64_t first =
-            atomic_fetch_add_explicit(&warm->counters->next, warm->chunk, memory_order_acquire);
-        uint64_t end = first + warm->chunk < warm->count ? first + warm->chunk : warm->count;
-
-        if (first >= warm->count)
-            return done;
-        warm->work(warm, first, end);
-        done += end - first;
-    }
-}
-
-static _Noreturn void warm_work(const struct warm *warm)
-{
-    char ticket;
-
-    close(warm->tickets[1]);
-    while (receive(warm->tickets[0], &ticket, 1)) {
-        uint64_t done = warm_serve(warm);
-
-        if (done &&
-            atomic_fetch_sub_explicit(&warm->counters->left, done, memory_order_acq_rel) == done)
-            send(warm->bell[1], "", 1);
-    }
-    _exit(0);
-}
-
-static void warm_begin(struct warm *warm, const struct contender *contender, uint64_t chunk)
-{
-    warm->count = contender->count;
-    warm->workers = contender->workers;
-    warm->chunk = chunk ? chunk : (warm->count - 1) / (4 * (uint64_t)warm->workers) + 1;
-    warm->counters = shared_memory(sizeof *warm->counters);
-    warm->in = shared_memory(warm->count * warm->size);
-    warm->out = shared_memory(warm->count * warm->size);
-    make_pipe(warm->tickets);
-    make_pipe(warm->bell);
-    atomic_store(&warm->counters->next, warm->count);
-    for (int32_t i = 0; i < warm->workers; i++) {
-        warm->pids[i] = fork_one();
-        if (warm->pids[i] == 0)
-            warm_work(warm);
-    }
-    close(warm->tickets[0]);
-}
-
-static void warm_map(void *arg)
-{
-    static const char tickets[64];
-    struct warm *warm = arg;
-    char rung;
-
-    if (warm->user_in)
-        memcpy(warm->in, warm->user_in, warm->count * warm->size);
-    atomic_store_explicit(&warm->counters->left, warm->count, memory_order_relaxed);
-    atomic_store_explicit(&warm->counters->next, 0, memory_order_release);
-    send(warm->tickets[1], tickets, (size_t)warm->workers);
-    must(receive(warm->bell[0], &rung, 1) ? 0 : -EPROTO);
-    if (warm->user_out)
-        memcpy(warm->user_out, warm->out, warm->count * warm->size);
-}
-
-static void warm_end(struct warm *warm)
-{
-    close(warm->tickets[1]);
-    for (int32_t i = 0; i < warm->workers; i++)
-        wait_for(warm->pids[i]);
-}
-
-/* The median seconds of one map. */
-static double warm_measure(struct warm *warm, const struct contender *contender, bool copies,
-                           uint64_t chunk, double seconds)
-{
-    double value;
-
-    if (copies) {
-        warm->user_in = touched_memory(contender->count * warm->size);
-        warm->user_out = touched_memory(contender->count * warm->size);
-    }
-    warm_begin(warm, contender, chunk);
-    warm_map(warm);
-    value = median_seconds(seconds, warm_map, warm);
-    warm_end(warm);
-    return value;
-}
-
-/* Millions of items in a second; size is the chunk. */
-static double warm_squares(const struct contender *contender, bool copies, double seconds)
-{
-    struct warm warm = {.work = square_range, .size = sizeof(int64_t)};
-
-    return 1e-6 * (double)contender->count /
-           warm_measure(&warm, contender, copies, contender->size, seconds);
-}
-
-MEASURE(limit_pool_copies)
-{
-    return warm_squares(contender, true, seconds);
-}
-
-MEASURE(limit_pool_in_place)
-{
-    return warm_squares(contender, false, seconds);
-}
-
-/* GiB in a second, as in and out count both; size is that of an item. */
-static double warm_large(const struct contender *contender, bool copies, double seconds)
-{
-    struct warm warm = {.work = copy_range, .size = contender->size};
-    double bytes = (double)contender->count * (double)contender->size;
-
-    return bytes / (1 << 30) / warm_measure(&warm, contender, copies, 1, seconds);
-}
-
-MEASURE(limit_large_copies)
-{
-    return warm_large(contender, true, seconds);
-}
-
-MEASURE(limit_large_in_place)
-{
-    return warm_large(contender, false, seconds);
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -438,4 +236,31 @@ MEASURE(limit_memcpy)
     blocks.from = touched_memory(bytes);
     blocks.to = touched_memory(bytes);
     return (double)bytes / (1 << 30) / median_seconds(seconds, copy_blocks, &blocks);
+}
+
+MEASURE(limit_idle_kib)
+{
+    double before = tree_kib(), value;
+    struct crew crew;
+
+    (void)seconds;
+    crew_begin(&crew, contender->workers);
+    ping_pong(&crew);
+    value = tree_kib() - before;
+    crew_end(&crew);
+    return value;
+}
+
+/* ---- tasks of unequal length ------------------------------------------------------------------- */
+
+MEASURE(limit_schedule_as_given)
+{
+    (void)seconds;
+    return load_speed_up((size_t)contender->count, contender->workers, AS_GIVEN);
+}
+
+MEASURE(limit_schedule_longest_first)
+{
+    (void)seconds;
+    return load_speed_up((size_t)contender->count, contender->workers, LONGEST_FIRST);
 }

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* libmproc, measured: through its public headers alone, as a program would use it. */
+/* libmproc, measured: through its public headers alone, as a program uses it. */
 #include "bench.h"
+#include "timing.h"
 
 #include <errno.h>
-#include <math.h>
-#include <string.h>
 #include <time.h>
 
 #include <mproc/mproc.h>
@@ -55,6 +54,15 @@ static int32_t square_task(mproc_task *task, void *ctx)
     return 0;
 }
 
+/* Options that rows have in common would be set here. */
+static mproc_pool *open_pool(const struct contender *contender)
+{
+    mproc_pool *pool;
+
+    must(mproc_pool_create(&pool, contender->workers, NULL));
+    return pool;
+}
+
 static void call_once(mproc_pool *pool)
 {
     int64_t in = 3, out = 0;
@@ -65,10 +73,8 @@ static void call_once(mproc_pool *pool)
 
 static void create_and_destroy(void *arg)
 {
-    const struct contender *contender = arg;
-    mproc_pool *pool;
+    mproc_pool *pool = open_pool(arg);
 
-    must(mproc_pool_create(&pool, contender->workers, NULL));
     call_once(pool);
     mproc_pool_destroy(pool);
 }
@@ -88,14 +94,18 @@ static void call_batch(void *pool)
 
 MEASURE(ours_round_trip)
 {
-    mproc_pool *pool;
+    mproc_pool *pool = open_pool(contender);
     double value;
 
-    must(mproc_pool_create(&pool, contender->workers, NULL));
     call_batch(pool);
     value = 1e6 * median_seconds(seconds, call_batch, pool) / BATCH;
     mproc_pool_destroy(pool);
     return value;
+}
+
+MEASURE(ours_round_trip_ns)
+{
+    return 1e3 * ours_round_trip(contender, seconds);
 }
 
 /* A ring of futures: the oldest is collected, and its place taken by a new one. */
@@ -138,7 +148,7 @@ static void take_off(struct flight *flight, const struct contender *contender)
 {
     flight->window = contender->count;
     flight->futures = touched_memory(flight->window * sizeof *flight->futures);
-    must(mproc_pool_create(&flight->pool, contender->workers, NULL));
+    flight->pool = open_pool(contender);
     for (uint64_t i = 0; i < flight->window; i++)
         launch(flight, i);
     fly(flight);
@@ -173,11 +183,12 @@ static double host_seconds(void)
 /* Processor time of the host alone, for each task: to submit it, wait, and collect. */
 MEASURE(ours_host_cost)
 {
-    double begin = seconds_now(), used;
+    double begin, used;
     struct flight flight;
     int turns = 0;
 
     take_off(&flight, contender);
+    begin = seconds_now();
     used = host_seconds();
     do {
         fly(&flight);
@@ -188,138 +199,17 @@ MEASURE(ours_host_cost)
     return 1e9 * used / (10 * (double)flight.window * turns);
 }
 
-/* ---- maps ------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
-static int32_t square(const void *in, void *out, void *ctx)
+/* What a pool that has served and now idles takes beyond what the host took before. */
+MEASURE(ours_idle_kib)
 {
-    (void)ctx;
-    *(int64_t *)out = square_of(*(const int64_t *)in);
-    return 0;
-}
+    double before = tree_kib(), value;
+    mproc_pool *pool = open_pool(contender);
 
-static int32_t square_batch(const void *in, void *out, size_t count, void *ctx)
-{
-    const int64_t *from = in;
-    int64_t *to = out;
-
-    (void)ctx;
-    for (size_t i = 0; i < count; i++)
-        to[i] = square_of(from[i]);
-    return 0;
-}
-
-static int32_t copy_block(const void *in, void *out, void *ctx)
-{
-    memcpy(out, in, *(const size_t *)ctx);
-    return 0;
-}
-
-struct map {
-    mproc_pool *pool;
-    mproc_map_fn function; /* NULL: square_batch */
-    mproc_map_options options;
-    void *in;
-    void *out;
-    uint64_t count;
-    size_t size; /* of an item, and of a result */
-};
-
-static void map_once(void *arg)
-{
-    struct map *map = arg;
-
-    if (map->function)
-        must(mproc_pool_map(map->pool, map->function, &map->size, map->in, map->size, map->out,
-                            map->size, map->count, &map->options));
-    else
-        must(mproc_pool_map_batch(map->pool, square_batch, NULL, map->in, map->size, map->out,
-                                  map->size, map->count, &map->options));
-}
-
-static void map_begin(struct map *map, const struct contender *contender, bool arena)
-{
-    size_t bytes;
-
-    map->count = contender->count;
-    map->options.size = sizeof map->options;
-    bytes = map->count * map->size;
-    must(mproc_pool_create(&map->pool, contender->workers, NULL));
-    if (arena) {
-        must(mproc_pool_alloc(map->pool, bytes, &map->in));
-        must(mproc_pool_alloc(map->pool, bytes, &map->out));
-        memset(map->in, 1, bytes);
-        memset(map->out, 1, bytes);
-    } else {
-        map->in = touched_memory(bytes);
-        map->out = touched_memory(bytes);
-    }
-}
-
-/* Millions of items in a second; the contender's size is the chunk. */
-static double squares(const struct contender *contender, mproc_map_fn function, bool arena,
-                      double seconds)
-{
-    struct map map = {.function = function, .size = sizeof(int64_t)};
-    double value;
-
-    map.options.chunk_size = contender->size;
-    map_begin(&map, contender, arena);
-    map_once(&map);
-    value = 1e-6 * (double)map.count / median_seconds(seconds, map_once, &map);
-    mproc_pool_destroy(map.pool);
+    (void)seconds;
+    call_batch(pool);
+    value = tree_kib() - before;
+    mproc_pool_destroy(pool);
     return value;
-}
-
-MEASURE(ours_map_user)
-{
-    return squares(contender, square, false, seconds);
-}
-
-MEASURE(ours_map_arena)
-{
-    return squares(contender, square, true, seconds);
-}
-
-MEASURE(ours_batch_user)
-{
-    return squares(contender, NULL, false, seconds);
-}
-
-MEASURE(ours_batch_arena)
-{
-    return squares(contender, NULL, true, seconds);
-}
-
-enum large { FIRST, LATER };
-
-/* GiB in a second; size is that of an item. */
-static double large(const struct contender *contender, enum large which, bool arena, double seconds)
-{
-    struct map map = {.function = copy_block, .size = contender->size};
-    double before, value;
-
-    map.options.ctx_size = sizeof map.size;
-    map_begin(&map, contender, arena);
-    before = seconds_now();
-    map_once(&map);
-    value = seconds_now() - before;
-    if (which == LATER)
-        value = median_seconds(seconds, map_once, &map);
-    mproc_pool_destroy(map.pool);
-    return (double)map.count * (double)map.size / (1 << 30) / value;
-}
-
-MEASURE(ours_large_user)
-{
-    return large(contender, LATER, false, seconds);
-}
-
-MEASURE(ours_large_first)
-{
-    return large(contender, FIRST, false, seconds);
-}
-
-MEASURE(ours_large_arena)
-{
-    return large(contender, LATER, true, seconds);
 }
