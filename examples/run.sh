@@ -44,6 +44,7 @@ show not_thread_safe
 printf '\n---- pipeline <LICENSE\n'
 run pipeline <"$root/LICENSE"
 show montecarlo_pi
+show event_loop 18446744073709551557 91 15
 
 echo
 if [ -n "$failed" ]; then
