@@ -15,7 +15,9 @@
     X(MPROC_EFUNC, "the function was loaded after the workers were forked")                        \
     X(MPROC_EFOREIGN, "the handle belongs to another process")                                     \
     X(MPROC_ECLOSED, "the pool takes no more tasks")                                               \
-    X(MPROC_ELOST, "the exit code went to another caller of wait")
+    X(MPROC_ELOST, "the exit code went to another caller of wait")                                 \
+    X(MPROC_ELOAD, "the shared object cannot be loaded")                                           \
+    X(MPROC_ESYMBOL, "the shared object has no such symbol")
 
 /* EWOULDBLOCK and EOPNOTSUPP are left out: they mostly have the value of another. */
 #define SYSTEM_ERRORS(X)                                                                           \

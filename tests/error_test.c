@@ -9,7 +9,8 @@
 #include <string.h>
 
 static const int own[] = {MPROC_ETASK, MPROC_ECRASHED, MPROC_ELIMIT,  MPROC_EBROKEN,
-                          MPROC_EFUNC, MPROC_EFOREIGN, MPROC_ECLOSED, MPROC_ELOST};
+                          MPROC_EFUNC, MPROC_EFOREIGN, MPROC_ECLOSED, MPROC_ELOST,
+                          MPROC_ELOAD, MPROC_ESYMBOL};
 
 /* What the calls of the library can return. */
 static const int system_errors[] = {EINVAL, EAGAIN,    ENOMEM, EMFILE, ENFILE,  ETIMEDOUT, ESRCH,
@@ -48,7 +49,7 @@ static void the_sign_does_not_matter(void **state)
 
 static void any_number_has_a_text(void **state)
 {
-    static const int numbers[] = {INT_MIN, INT_MIN + 1, INT_MAX, -10000, -10009, 10009, 4096};
+    static const int numbers[] = {INT_MIN, INT_MIN + 1, INT_MAX, -10000, -10011, 10011, 4096};
 
     (void)state;
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)

@@ -406,6 +406,35 @@ static void a_number_is_appended_in_decimal(void **state)
     }
 }
 
+/* Both are closed on exec, and read what is in the pipe. */
+static void a_copy_and_one_over_another_stand_for_the_same(void **state)
+{
+    int ends[2], other[2], copy;
+    char byte = 0;
+
+    (void)state;
+    assert_int_equal(mp_pipe(ends), 0);
+    assert_int_equal(mp_pipe(other), 0);
+    copy = mp_dup(ends[0]);
+    assert_true(copy > 2);
+    assert_int_equal(mp_dup_over(ends[0], other[0]), 0);
+    assert_int_equal(fcntl(copy, F_GETFD), FD_CLOEXEC);
+    assert_int_equal(fcntl(other[0], F_GETFD), FD_CLOEXEC);
+    assert_int_equal(mp_write(ends[1], "ab", 2), 2);
+    assert_int_equal(mp_read(copy, &byte, 1), 1);
+    assert_int_equal(byte, 'a');
+    assert_int_equal(mp_read(other[0], &byte, 1), 1);
+    assert_int_equal(byte, 'b');
+    assert_int_equal(mp_dup(-1), -EBADF);
+    assert_int_equal(mp_dup_over(-1, copy), -EBADF);
+    assert_int_equal(fcntl(copy, F_GETFD), FD_CLOEXEC);
+    mp_close(copy);
+    for (int i = 0; i < 2; i++) {
+        mp_close(ends[i]);
+        mp_close(other[i]);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     TEST(a_pipe_carries_and_is_closed_on_exec),
     TEST(a_pipe_is_never_a_standard_stream),
@@ -424,6 +453,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_descriptor_is_known_until_its_number_is_anothers),
     TEST(a_descriptor_moved_up_is_the_same_out_of_the_way),
     TEST(a_number_is_appended_in_decimal),
+    TEST(a_copy_and_one_over_another_stand_for_the_same),
 };
 
 int main(void)

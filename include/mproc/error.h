@@ -16,10 +16,12 @@ enum {
     MPROC_ECRASHED = -10002, /* the worker died while it ran the task */
     MPROC_ELIMIT = -10003,   /* the task was killed at its time limit */
     MPROC_EBROKEN = -10004, /* the pool has no processes left and will not replace them by itself */
-    MPROC_EFUNC = -10005, /* the workers cannot know the function: it was mapped after their fork */
+    MPROC_EFUNC = -10005, /* the workers cannot know the function: it is younger than their fork */
     MPROC_EFOREIGN = -10006, /* the handle belongs to another process */
     MPROC_ECLOSED = -10007,  /* the pool was closed or terminated: it takes no more tasks */
-    MPROC_ELOST = -10008     /* the process has ended, but somebody else took its exit code */
+    MPROC_ELOST = -10008,    /* the process has ended, but somebody else took its exit code */
+    MPROC_ELOAD = -10009,    /* the shared object cannot be loaded */
+    MPROC_ESYMBOL = -10010   /* the shared object has no such symbol */
 };
 
 /* Room for the text of a failure, its terminating zero included. */

@@ -9,6 +9,7 @@
  *   pool.h     a pool of workers: map, submit, close, join
  *   future.h   a submitted task, seen by who submitted it
  *   task.h     a task, seen by the function that runs it in a worker
+ *   ffi.h      for bindings from other languages
  *
  * Rules that hold for every function:
  *
@@ -32,6 +33,7 @@
 #define MPROC_MPROC_H
 
 #include <mproc/error.h>
+#include <mproc/ffi.h>
 #include <mproc/future.h>
 #include <mproc/pool.h>
 #include <mproc/process.h>

@@ -243,6 +243,33 @@ int mproc_pool_call(mproc_pool *pool, mproc_task_fn fn, void *ctx, const void *i
                     void *out, size_t out_size, size_t *length,
                     const mproc_submit_options *options);
 
+/* ---- event loops ----------------------------------------------------------------------------- */
+
+/*
+ * A descriptor for poll() and its like that becomes readable (POLLIN or POLLHUP) when there is
+ * something for mproc_pool_step() to take in: a task has ended, a worker has died, the pool is
+ * broken or has closed down.  It may also do so for nothing, and does so once at first.
+ *
+ * It is the pool's: only to be polled, good until mproc_pool_destroy() closes it, and the same at
+ * each call.  After mproc_pool_restart() it is the same number still, but stands for another pipe: a
+ * registration with epoll or kqueue is to be made again.  A program that closed it is given another.
+ *
+ * Returns the descriptor, or -EMFILE, MPROC_ECLOSED or MPROC_EBROKEN (the pool has no processes any
+ * more, and none was asked for before), -EBUSY (a restart is under way).
+ */
+int mproc_pool_fd(mproc_pool *pool);
+
+/*
+ * Take in what there is, without waiting, and hand on what waits for room.  Call it when the
+ * descriptor is readable, then see which futures are done.  Other threads may wait at the same time.
+ * Returns how many tasks (a map counts as one) have ended since the last step, whoever took them in;
+ * MPROC_EBROKEN or MPROC_ECLOSED when there are none and the pool's processes are gone: the
+ * descriptor stays readable then, so stop polling it (until a restart).  After
+ * mproc_pool_terminate() a system that does not end its processes is given up by mproc_pool_join()
+ * or a step a second later; nothing becomes readable for that.
+ */
+int mproc_pool_step(mproc_pool *pool);
+
 /* ---- shared memory --------------------------------------------------------------------------- */
 
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Without dl_iterate_phdr nothing is known of the loaded objects, and no function is refused. */
+/* POSIX has no list of what is mapped: nothing is known, and no function is refused. */
 #include "os.h"
 
 struct code_map {

@@ -82,6 +82,15 @@ int mp_close(int fd)
     return -1;
 }
 
+int mp_dup(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FD);
+
+    if (copy >= 0)
+        return copy;
+    return errno == EINVAL ? -EMFILE : -errno; /* EINVAL: the limit is below that number */
+}
+
 struct mark mp_mark(int fd)
 {
     struct stat status;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Descriptors: pipe2, and close_range of Linux 5.9 by its number, for C libraries that lack its
+/* Descriptors: pipe2, dup3, and close_range of Linux 5.9 by its number, for C libraries that lack its
  * name. */
 #define _GNU_SOURCE
 #include "os.h"
@@ -14,6 +14,16 @@
 int mp_pipe_cloexec(int ends[2])
 {
     return pipe2(ends, O_CLOEXEC) ? -errno : 0;
+}
+
+int mp_dup_over(int fd, int over)
+{
+    int r;
+
+    do
+        r = dup3(fd, over, O_CLOEXEC);
+    while (r < 0 && (errno == EINTR || errno == EBUSY)); /* EBUSY: another thread opens there */
+    return r < 0 ? -errno : 0;
 }
 
 void mp_close_range(int first, int last)

@@ -21,6 +21,19 @@ int mp_pipe_cloexec(int ends[2])
     return 0;
 }
 
+int mp_dup_over(int fd, int over)
+{
+    int r;
+
+    do
+        r = dup2(fd, over);
+    while (r < 0 && errno == EINTR);
+    if (r < 0)
+        return -errno;
+    fcntl(over, F_SETFD, FD_CLOEXEC);
+    return 0;
+}
+
 void mp_close_range(int first, int last)
 {
     struct rlimit limit;

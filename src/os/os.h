@@ -69,6 +69,10 @@ int mp_above_standard(int fd);
 int mp_move_up(int fd);
 /* Append a number in decimal, for where printf is no call to make.  Child. */
 void mp_append_number(char *text, unsigned number);
+/* Another number for what `fd` stands for, close-on-exec, and never 0 to 2. */
+int mp_dup(int fd);
+/* `over`, which is open, stands for what `fd` does from now on. */
+int mp_dup_over(int fd, int over);
 int mp_pipe_cloexec(int ends[2]);         /* a pipe at any number, for mp_pipe() */
 void mp_close_range(int first, int last); /* both included, for mp_close_others().  Child. */
 
@@ -122,7 +126,7 @@ int mp_memory_size(int fd, size_t size); /* ftruncate(), for mp_memory_object() 
  * pthread_atfork handler closes them in every child that is not its own.  `fds` points into the
  * owner and may hold -1.
  */
-enum { GUARD_FDS = 10 }; /* at most */
+enum { GUARD_FDS = 12 }; /* at most */
 
 struct guard {
     struct list link;
@@ -213,11 +217,11 @@ void mp_set_name(
 /* ---- code_*.c: which functions a fork of this moment will know ----------------------------------
  */
 
-struct code_map; /* where the code of the loaded objects lies at one moment */
+struct code_map; /* where there is code at one moment */
 
 int mp_code_map_create(struct code_map **map);
-/* False: the function's object was loaded after the map was made.  Code that belongs to no object
- * (what a run-time compiler makes) cannot be judged, and is taken as known. */
+/* False: there was no code at this address when the map was made, or, where closures are made, other
+ * code.  What cannot be judged is taken as known. */
 bool mp_code_map_knows(const struct code_map *map, uintptr_t function);
 void mp_code_map_free(struct code_map *map);
 

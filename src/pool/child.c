@@ -13,8 +13,9 @@
 #include "worker.h"
 
 /* Descriptors of the worker that its own children must not hold, or the bell would never end. */
-static int worker_fds[3];
-static struct guard worker_guard = {.fds = worker_fds, .count = 3};
+enum { OWN_WAKE, OWN_BELL, OWN_LOOP, OWN_BOND, OWN_FDS };
+static int worker_fds[OWN_FDS];
+static struct guard worker_guard = {.fds = worker_fds, .count = OWN_FDS};
 
 static void child_keep_descriptors(struct supervisor *sup, uint32_t number)
 {
@@ -25,13 +26,14 @@ static void child_keep_descriptors(struct supervisor *sup, uint32_t number)
     sup->reaper[1] = mp_close(sup->reaper[1]);
     sup->fds[CONTROL_READ] = mp_close(sup->fds[CONTROL_READ]);
     sup->fds[WATCH_CHILD] = mp_close(sup->fds[WATCH_CHILD]); /* that is the supervisor's life */
-    worker_fds[0] = mp_move_up(sup->fds[WAKE_READ]);
-    worker_fds[1] = mp_move_up(sup->fds[BELL_WRITE]);
+    worker_fds[OWN_WAKE] = mp_move_up(sup->fds[WAKE_READ]);
+    worker_fds[OWN_BELL] = mp_move_up(sup->fds[BELL_WRITE]);
+    worker_fds[OWN_LOOP] = mp_move_up(sup->fds[LOOP_WRITE]);
 }
 
 static void child_guard_descriptors(const struct seat *seat)
 {
-    worker_fds[2] = seat->bond[1];
+    worker_fds[OWN_BOND] = seat->bond[1];
     if (mp_guard_lock() == 0) {
         mp_guard_add(&worker_guard);
         mp_guard_unlock();
@@ -68,8 +70,9 @@ _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
     setpgid(0, 0);
     mp_signals_default();
     child_keep_descriptors(sup, number);
-    worker.wake = worker_fds[0];
-    worker.bell = worker_fds[1];
+    worker.wake = worker_fds[OWN_WAKE];
+    worker.bell = worker_fds[OWN_BELL];
+    worker.loop = worker_fds[OWN_LOOP];
     mp_bond_child(seat->bond, BOND_THREAD, sup->self);
     child_guard_descriptors(seat);
     CRASH_POINT("worker bonded");
@@ -85,8 +88,9 @@ _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
         memcpy(mp_region_pool(sup->region)->init_text, mp_worker_fail_text(), WORKER_TEXT_MAX);
         child_exit((r & 0xff) ? r & 0xff : EXIT_CANNOT_START);
     }
-    if (mp_guard_fd(&worker_guard, 0) < 0 || mp_guard_fd(&worker_guard, 1) < 0)
-        child_exit(EXIT_CANNOT_START);                 /* init closed what it did not open */
+    for (size_t i = OWN_WAKE; i <= OWN_LOOP; i++)
+        if (mp_guard_fd(&worker_guard, i) < 0)
+            child_exit(EXIT_CANNOT_START);             /* init closed what it did not open */
     mp_bond_child(seat->bond, BOND_THREAD, sup->self); /* init may have changed the user id */
     CRASH_POINT("worker ready, not up");
     /* Release / the supervisor's acquire, though by then this process is dead and reaped. */

@@ -37,6 +37,7 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
         generation->fds[WATCH] = mp_close(generation->fds[WATCH]);
     mp_guard_mark(&generation->guard, WATCH);
     mp_guard_close(&generation->guard, BELL_WRITE);
+    mp_guard_close(&generation->guard, LOOP_WRITE);
     mp_guard_unlock();
     generation->supervisor = pid;
     return 0;

@@ -140,8 +140,10 @@ void mp_job_close(struct job *job, bool stop)
     job->closing = true;
     job->stopping |= stop;
     look_at_job(job);
-    if (job->ended)
+    if (job->ended) {
         mp_wake_waiters(job->pool);
+        mp_loop_ring(job->pool); /* no worker does */
+    }
 }
 
 /* ---- all jobs -------------------------------------------------------------------------------- */

@@ -31,6 +31,8 @@ static int open_pipes(int fds[GENERATION_FDS])
     if (!r)
         r = mp_pipe(&fds[BELL_READ]);
     if (!r)
+        r = mp_pipe(&fds[LOOP_READ]);
+    if (!r)
         r = mp_pipe(&fds[CONTROL_READ]);
     if (!r)
         r = mp_pipe(&fds[NUDGE_READ]);
@@ -42,8 +44,10 @@ static int open_pipes(int fds[GENERATION_FDS])
         r = mp_nonblocking(fds[CONTROL_WRITE]);
     if (!r)
         r = mp_nonblocking(fds[BELL_WRITE]); /* nor does a worker here */
-    for (int fd = 0; !r && fd < 3; fd++) {
-        const int own[] = {fds[BELL_READ], fds[NUDGE_READ], fds[NUDGE_WRITE]};
+    if (!r)
+        r = mp_nonblocking(fds[LOOP_WRITE]);
+    for (int fd = 0; !r && fd < 4; fd++) {
+        const int own[] = {fds[BELL_READ], fds[LOOP_READ], fds[NUDGE_READ], fds[NUDGE_WRITE]};
 
         r = mp_nonblocking(own[fd]); /* somebody may have read the byte that poll() saw */
     }

@@ -6,6 +6,7 @@
  *     wake pipe     host -> workers       a byte that means "look", at the ticket queue; end of file:
  *                                         the pool closes
  *     bell pipe     all others -> host    a byte that means "look"; end of file: they are all gone
+ *     loop pipe     all others -> host    the same for an event loop of the program, see loop.c
  *     control pipe  host -> supervisor    a byte that means "look"; end of file: kill all and go
  *     nudge pipe    host -> host          a byte for the thread that sleeps on the bell; end of
  *                                         file: the program closed a descriptor of these
@@ -36,7 +37,7 @@ _Static_assert((int)GENERATION_FDS == (int)GUARD_FDS, "GENERATION_NONE has so ma
 #define GENERATION_NONE                                                                            \
     (struct generation)                                                                            \
     {                                                                                              \
-        .fds = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1}, .grace = MP_FOREVER                       \
+        .fds = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}, .grace = MP_FOREVER               \
     }
 
 /* Open the pipes and fork the supervisor.  On an error nothing is left behind. */

@@ -207,6 +207,7 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
     made->linger.spin_us = made->options.spin_us;
     made->generation = GENERATION_NONE;
     made->region.memory = MEMORY_NONE;
+    made->loop.fd = -1;
     r = open_locks(made);
     if (r) {
         free(made);
@@ -304,6 +305,7 @@ void mproc_pool_destroy(mproc_pool *pool)
     mp_pool_lock(pool);
     terminate(pool);
     mp_wait(pool, generation_is_gone, pool, MP_FOREVER); /* the grace of a kill bounds it */
+    mp_loop_close(pool);
     CRASH_POINT("about to give back");
     mp_pool_unref(pool);
 }
@@ -362,6 +364,7 @@ static int renew(mproc_pool *pool)
     pool->queue = (struct queue_end){0};
     pool->poisoned = false;
     pool->why_broken[0] = '\0';
+    mp_loop_renew(pool);
     if (!pool->closed)
         return 0;
     mp_generation_kill(&pool->generation, GRACE_MS); /* closed or terminated while it started */

@@ -10,6 +10,7 @@
  *     gather.c       the host waits, looks, and sees that the job has ended; chunk.c: what it reads
  *     map.c          many items as one job, results in order; future.c: one task as one job
  *     pool.c         the life of it all; generation.c: the processes
+ *     loop.c         the same from within an event loop of the program
  *
  * Everything here is guarded by pool->lock unless it says otherwise.  The lock is never shared with
  * another process.
@@ -89,6 +90,14 @@ struct waiter {
     const void *arg;
 };
 
+/* The program's event loop, if it has one. */
+struct loop {
+    bool on;       /* it asked for the descriptor */
+    int fd;        /* the descriptor, the program's to poll and ours to close; -1: none */
+    uint64_t told; /* jobs whose end it knows of */
+    struct guard guard;
+};
+
 /* The time that it may take to stop a task.  With the graces of generation.h: a call returns within
  * two seconds of its limit, whatever the workers do. */
 enum { STOP_MS = 1000 };
@@ -139,6 +148,7 @@ struct mproc_pool {
     struct waiter *sleeper; /* the one who sleeps on the bell, without the lock; NULL: nobody */
     uint64_t deaths_seen;
     uint64_t lost_seen;
+    struct loop loop;
 };
 
 /* ---- pool.c ---------------------------------------------------------------------------------- */
@@ -220,6 +230,16 @@ void mp_pool_poison(mproc_pool *pool, const char *what);
 void mp_wake_waiters(mproc_pool *pool);
 /* Somebody has to sleep on the bell, if anybody waits at all. */
 void mp_hand_over(mproc_pool *pool);
+
+/* ---- loop.c ---------------------------------------------------------------------------------- */
+
+/* If there is a loop: what it wants to be rung for, HOST_WAITS or HOST_HAS_BACKLOG. */
+void mp_loop_wants(mproc_pool *pool, uint32_t what);
+/* If there is a loop: see to it that it steps, for something that no worker rings for. */
+void mp_loop_ring(mproc_pool *pool);
+/* A new generation was started: its bell is the loop's from now on. */
+void mp_loop_renew(mproc_pool *pool);
+void mp_loop_close(mproc_pool *pool);
 
 /* ---- future.c -------------------------------------------------------------------------------- */
 

@@ -388,13 +388,15 @@ void mp_backlog_flush(mproc_pool *pool)
     if (list_is_empty(&pool->backlog))
         return;
     flush_once(pool);
-    if (list_is_empty(&pool->backlog) || !pool->sleeper)
+    if (list_is_empty(&pool->backlog) || !(pool->sleeper || pool->loop.on))
         return;
     /* A thread sleeps, or is about to: whoever takes a ticket from the full queue is to wake it.
      * Sequentially consistent, and the queue tried once more after it: if it is full still, each
      * ticket in it will be popped by a worker that sees this. */
-    atomic_store_explicit(&mp_region_pool(&pool->region)->host_waits, HOST_HAS_BACKLOG,
-                          memory_order_seq_cst);
+    if (pool->sleeper)
+        atomic_store_explicit(&mp_region_pool(&pool->region)->host_waits, HOST_HAS_BACKLOG,
+                              memory_order_seq_cst);
+    mp_loop_wants(pool, HOST_HAS_BACKLOG); /* the same for the program's event loop */
     flush_once(pool);
 }
 

@@ -76,6 +76,12 @@ static _Noreturn void give_up(struct supervisor *sup, enum broken_reason reason,
     kill_all(sup);
 }
 
+static void ring(struct supervisor *sup, enum generation_fd bell)
+{
+    if (mp_ring(sup->fds[bell]))
+        kill_all(sup); /* the end of the bell tells, too */
+}
+
 /* Tell the host of a death, after what it left was mended: the counts, and then the bell, whatever
  * host_waits says, because nobody else tells.  Sequentially consistent: the host says that it waits
  * and then looks at the counts. */
@@ -89,8 +95,9 @@ static void announce_death(struct supervisor *sup, bool ticket_may_be_lost)
     CRASH_POINT("lost counted");
     atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
     CRASH_POINT("death counted, not rung");
-    if (mp_ring(sup->fds[BELL_WRITE]))
-        kill_all(sup); /* the end of the bell tells, too */
+    ring(sup, BELL_WRITE);
+    CRASH_POINT("death rung, not for the loop");
+    ring(sup, LOOP_WRITE);
     CRASH_POINT("death announced");
 }
 
@@ -366,15 +373,17 @@ static void on_child(int signal)
 /* Everything that this process may still have from the host, but what it needs. */
 static void drop_inheritance(struct supervisor *sup)
 {
-    int keep[] = {sup->fds[WAKE_READ], sup->fds[BELL_WRITE], sup->fds[CONTROL_READ], -1};
+    int keep[] = {sup->fds[WAKE_READ], sup->fds[BELL_WRITE], sup->fds[LOOP_WRITE],
+                  sup->fds[CONTROL_READ], -1};
 
     sup->fds[WAKE_WRITE] = mp_close(sup->fds[WAKE_WRITE]);
     sup->fds[BELL_READ] = mp_close(sup->fds[BELL_READ]);
+    sup->fds[LOOP_READ] = mp_close(sup->fds[LOOP_READ]);
     sup->fds[CONTROL_WRITE] = mp_close(sup->fds[CONTROL_WRITE]);
     sup->fds[NUDGE_READ] = mp_close(sup->fds[NUDGE_READ]);
     sup->fds[NUDGE_WRITE] = mp_close(sup->fds[NUDGE_WRITE]);
     mp_watch_child(&sup->fds[WATCH]);
-    keep[3] = sup->fds[WATCH_CHILD];
+    keep[4] = sup->fds[WATCH_CHILD];
     if (!sup->options->keep_descriptors)
         mp_close_others(keep, sizeof keep / sizeof keep[0]);
 }
@@ -438,6 +447,14 @@ static void note_slots(struct supervisor *sup)
         sup->slots = slots < MP_SLOTS ? slots : MP_SLOTS;
 }
 
+/* The host has no writing end of the loop's bell, and asks for it to be rung: see loop.c. */
+static void ring_if_asked(struct supervisor *sup)
+{
+    /* Sequentially consistent: whoever asks from here on pokes again. */
+    if (atomic_exchange_explicit(&mp_region_pool(sup->region)->loop_asks, 0, memory_order_seq_cst))
+        ring(sup, LOOP_WRITE);
+}
+
 _Noreturn void mp_supervisor_run(struct supervisor *sup)
 {
     int64_t next = 0;
@@ -463,6 +480,7 @@ _Noreturn void mp_supervisor_run(struct supervisor *sup)
             if (!drain(sup->fds[CONTROL_READ]))
                 kill_all(sup); /* the host is gone, or wants it so */
             kill_stopping(sup);
+            ring_if_asked(sup);
         }
         note_slots(sup);
         next = expire_all(sup);

@@ -13,6 +13,8 @@ enum generation_fd {
     WAKE_WRITE,
     BELL_READ,
     BELL_WRITE,
+    LOOP_READ,
+    LOOP_WRITE,
     CONTROL_READ,
     CONTROL_WRITE,
     NUDGE_READ, /* the host's own: one thread wakes another */

@@ -194,10 +194,23 @@ static struct pool_shm *pool_of(const struct worker *worker)
 
 /* A task may have closed the bell, and opened a file of its own at that number; or it cannot be
  * rung.  The worker then ends, and a death is always told. */
-static void ring(struct worker *worker)
+static void ring(struct worker *worker, int bell, const struct mark *mark)
 {
-    if (!mp_is_marked(worker->bell, &worker->bell_mark) || mp_ring(worker->bell))
+    if (!mp_is_marked(bell, mark) || mp_ring(bell))
         worker->unheard = true;
+}
+
+/* Ring for the thread that waits, and for the loop: for each if it wants as much.  Sequentially
+ * consistent: see who calls. */
+static void ring_whoever(struct worker *worker, uint32_t wants)
+{
+    struct pool_shm *pool = pool_of(worker);
+
+    if (atomic_load_explicit(&pool->host_waits, memory_order_seq_cst) >= wants)
+        ring(worker, worker->bell, &worker->bell_mark);
+    CRASH_POINT("rung, not for the loop");
+    if (atomic_load_explicit(&pool->loop_waits, memory_order_seq_cst) >= wants)
+        ring(worker, worker->loop, &worker->loop_mark);
 }
 
 /* Make the host look at this slot. */
@@ -210,8 +223,7 @@ static void announce(struct worker *worker, uint32_t slot)
     CRASH_POINT("about to announce");
     atomic_fetch_or_explicit(&ready[slot / 64], (uint64_t)1 << slot % 64, memory_order_seq_cst);
     CRASH_POINT("ready, not rung");
-    if (atomic_load_explicit(&pool_of(worker)->host_waits, memory_order_seq_cst) != HOST_AWAKE)
-        ring(worker);
+    ring_whoever(worker, HOST_WAITS);
     CRASH_POINT("announced");
 }
 
@@ -399,9 +411,7 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
     CRASH_POINT("ticket noted");
     /* Sequentially consistent: the host says that it has a backlog, then tries the queue once more
      * and finds it full; so this ticket was popped after that, and sees it. */
-    if (atomic_load_explicit(&pool_of(worker)->host_waits, memory_order_seq_cst) ==
-        HOST_HAS_BACKLOG)
-        ring(worker);
+    ring_whoever(worker, HOST_HAS_BACKLOG);
     return !worker->unheard; /* else its replacement has the ticket */
 }
 
@@ -417,6 +427,7 @@ enum worker_end mp_worker_run(struct worker *worker)
     worker->wake_mark = mp_mark(worker->wake);
     mp_queue_leave_idle(worker->region, worker->number); /* a predecessor died asleep */
     worker->bell_mark = mp_mark(worker->bell);
+    worker->loop_mark = mp_mark(worker->loop);
     for (;;) {
         if (!ticket && !take_ticket(worker, self, &ticket, &end)) {
             /* As good as not started: the next may be no better off, and should not come at once. */

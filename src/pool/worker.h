@@ -12,9 +12,11 @@ struct worker {
     int bell;            /* write end of the bell pipe */
     uint32_t items_left; /* until it is to be replaced; 0: no end */
     struct linger linger;
+    int loop; /* write end of the loop's bell */
     /* By mp_worker_run(). */
     struct mark wake_mark;
     struct mark bell_mark;
+    struct mark loop_mark;
     bool unheard; /* it should have rung, and the bell is not there */
 };
 

@@ -31,7 +31,7 @@ _Static_assert(MP_SLOTS <= 1 << 16 && MP_TAG_BITS <= 16, "an id has 32 bits");
 
 enum { CACHE_LINE = 64, WORKER_TEXT_MAX = 200 };
 
-/* host_waits */
+/* host_waits, loop_waits */
 enum {
     HOST_AWAKE = 0,
     HOST_WAITS = 1,       /* ring when a job has ended */
@@ -120,8 +120,10 @@ enum broken_reason { BROKEN_NOT, BROKEN_FORK, BROKEN_INIT, BROKEN_START };
 /* The pool's own words: those of the host on one line, those of the supervisor on another. */
 struct pool_shm {
     _Alignas(CACHE_LINE) _Atomic uint32_t host_waits;
-    _Atomic int64_t least_limit_ns;               /* of all open jobs; 0: no limit is in force */
-    _Atomic uint32_t slots;                       /* the descriptors below this one have pages */
+    _Atomic int64_t least_limit_ns; /* of all open jobs; 0: no limit is in force */
+    _Atomic uint32_t slots;         /* the descriptors below this one have pages */
+    _Atomic uint32_t loop_waits;    /* as host_waits, for the program's event loop */
+    _Atomic uint32_t loop_asks;     /* the supervisor is to ring for the loop, and zeroes it */
     _Alignas(CACHE_LINE) _Atomic uint64_t deaths; /* counted after what the dead left was mended */
     _Atomic uint64_t lost; /* of these, those that may have taken a ticket with them */
     _Atomic uint32_t broken_reason;

@@ -88,6 +88,8 @@ void mp_region_reset(const struct region *region)
 
     /* Relaxed, all: whoever else looks is forked afterwards. */
     atomic_store_explicit(&pool->host_waits, HOST_AWAKE, memory_order_relaxed);
+    atomic_store_explicit(&pool->loop_waits, HOST_AWAKE, memory_order_relaxed);
+    atomic_store_explicit(&pool->loop_asks, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->least_limit_ns, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->deaths, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->lost, 0, memory_order_relaxed);

@@ -64,6 +64,7 @@ static const struct point {
     {WORKER, 0, "about to look back"},
     {WORKER, 0, "about to announce"},
     {WORKER, 0, "ready, not rung"},
+    {WORKER, 0, "rung, not for the loop"},
     {WORKER, 0, "announced"},
     {WORKER, 0, "served"},
     {WORKER, 0, "ticket given up"},
@@ -85,6 +86,7 @@ static const struct point {
     {SUPERVISOR, 0, "buried, not counted"},
     {SUPERVISOR, 0, "lost counted"},
     {SUPERVISOR, 0, "death counted, not rung"},
+    {SUPERVISOR, 0, "death rung, not for the loop"},
     {SUPERVISOR, 0, "death announced"},
     {SUPERVISOR, 0, "to be stopped, not killed"},
     {SUPERVISOR, 0, "found stopped, not killed"},
@@ -113,6 +115,8 @@ static const struct point {
     {HOST, 0, "job seen ended"},
     {HOST, 0, "about to cancel"},
     {HOST, 0, "closed, not poked"},
+    {HOST, 0, "loop to be rung, not poked"},
+    {HOST, 0, "loop's bell empty, not looked"},
     {HOST, 0, "ticket pipe shut"},
     {HOST, 0, "told to end"},
     {HOST, 0, "bell has ended"},
@@ -451,6 +455,38 @@ static void play_cancel(void)
         finish(&entries[i], -ECANCELED);
 }
 
+/* Tasks of each kind, one of them cancelled, and no wait but for the descriptor. */
+static void play_loop(void)
+{
+    static const int expected[] = {0, MPROC_ETASK, MPROC_ECRASHED, 0, 0, -ECANCELED};
+    static const enum kind kinds[] = {ANSWER, FAIL, CRASH, ANSWER, ANSWER, HANG};
+    enum { TASKS = sizeof kinds / sizeof kinds[0] };
+    int64_t end = now_ms() + 5000 * test_slowness();
+    struct entry entries[TASKS];
+    struct pollfd polled = {.events = POLLIN};
+    int ended = 0;
+
+    while (mproc_pool_step(pool) > 0) /* what ended before */
+        ;
+    for (int i = 0; i < TASKS; i++)
+        entries[i] = submit(kinds[i], 0, limit_ms());
+    polled.fd = mproc_pool_fd(pool);
+    CHECK(polled.fd > 2 || (polled.fd == MPROC_EBROKEN && hits(SUPERVISOR)));
+    mproc_future_cancel(entries[TASKS - 1].future);
+    while (ended >= 0 && ended < TASKS) {
+        int r;
+
+        CHECK(polled.fd < 0 || poll(&polled, 1, (int)(end - now_ms())) == 1);
+        r = mproc_pool_step(pool);
+        ended = r < 0 ? r : ended + r;
+    }
+    CHECK(ended == TASKS || (ended == MPROC_EBROKEN && hits(SUPERVISOR)));
+    for (int i = 0; i < TASKS; i++)
+        CHECK(mproc_future_wait(entries[i].future, 0) == 0);
+    for (int i = 0; i < TASKS; i++)
+        finish(&entries[i], expected[i]);
+}
+
 /* One worker is stopped while it is idle, and the other hangs in a task with a limit. */
 static void play_limit(void)
 {
@@ -532,6 +568,7 @@ static void play(void)
         play_limit();
         play_tasks();
         play_map(round % 2 == 0);
+        play_loop();
         play_cancel();
     }
     entry = submit(HANG, 0, limit_ms() * 4);

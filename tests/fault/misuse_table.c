@@ -107,6 +107,7 @@ CALL(pool_close, mproc_pool_close(ARGUMENT(1, on->pool)))
 CALL(pool_join, mproc_pool_join(ARGUMENT(1, on->pool), -1))
 CALL(pool_terminate, mproc_pool_terminate(ARGUMENT(1, on->pool)))
 CALL(pool_restart, mproc_pool_restart(ARGUMENT(1, on->pool)))
+CALL(pool_fd, positive(mproc_pool_fd(ARGUMENT(1, on->pool))))
 CALL(pool_dealloc, mproc_pool_dealloc(ARGUMENT(1, on->pool), ARGUMENT(2, on->memory)))
 
 static int64_t call_pool_create(struct handles *on, int null)
@@ -214,6 +215,14 @@ static int64_t call_pool_call(struct handles *on, int null)
     return r == 0 && length != 3 ? WRONG : r;
 }
 
+/* The first says what has ended before, if anything has. */
+static int64_t call_pool_step(struct handles *on, int null)
+{
+    int r = mproc_pool_step(ARGUMENT(1, on->pool));
+
+    return r > 0 ? mproc_pool_step(on->pool) : r;
+}
+
 static int64_t call_pool_alloc(struct handles *on, int null)
 {
     void *memory = NULL;
@@ -280,6 +289,72 @@ CALL(task_worker, mproc_task_worker(ARGUMENT(1, on->task)))
 CALL(task_is_cancelled, mproc_task_is_cancelled(ARGUMENT(1, on->task)))
 CALL(fail, mproc_fail(7, ARGUMENT(1, "no such city")))
 
+/* An object that is not there; with NULL, in the program, which may be static and have none. */
+static int64_t call_function_load(struct handles *on, int null)
+{
+    void *function;
+    int r = mproc_function_load(ARGUMENT(1, "/nowhere/lib.so"), ARGUMENT(2, "malloc"),
+                                ARGUMENT(3, &function));
+
+    (void)on;
+    return r == 0 ? MPROC_ELOAD : r;
+}
+
+static int64_t call_constant(struct handles *on, int null)
+{
+    int64_t value = 0;
+    int r = mproc_constant(ARGUMENT(1, "MPROC_TEXT_MAX"), ARGUMENT(2, &value));
+
+    (void)on;
+    return r == 0 && value != MPROC_TEXT_MAX ? WRONG : r;
+}
+
+static int64_t call_struct_new(struct handles *on, int null)
+{
+    void *made = NULL;
+    int r = mproc_struct_new(ARGUMENT(1, "mproc_failure"), ARGUMENT(2, &made));
+
+    (void)on;
+    mproc_struct_free(made);
+    return r;
+}
+
+/* A call of one expression about a new struct. */
+#define STRUCT_CALL(name, answer)                                                                  \
+    static int64_t call_##name(struct handles *on, int null)                                       \
+    {                                                                                              \
+        void *made;                                                                                \
+        int64_t number, r;                                                                         \
+        const void *pointer;                                                                       \
+        (void)on, (void)&number, (void)&pointer;                                                   \
+        if (mproc_struct_new("mproc_map_options", &made))                                          \
+            return WRONG;                                                                          \
+        r = (answer);                                                                              \
+        mproc_struct_free(made);                                                                   \
+        return r;                                                                                  \
+    }
+
+STRUCT_CALL(struct_set, mproc_struct_set(ARGUMENT(1, made), ARGUMENT(2, "retries"), 1))
+STRUCT_CALL(struct_get,
+            mproc_struct_get(ARGUMENT(1, made), ARGUMENT(2, "retries"), ARGUMENT(3, &number)))
+STRUCT_CALL(struct_set_pointer,
+            mproc_struct_set_pointer(ARGUMENT(1, made), ARGUMENT(2, "statuses"), ARGUMENT(3, made)))
+STRUCT_CALL(struct_get_pointer, mproc_struct_get_pointer(ARGUMENT(1, made), ARGUMENT(2, "statuses"),
+                                                         ARGUMENT(3, &pointer)))
+
+static int64_t call_struct_free(struct handles *on, int null)
+{
+    void *made;
+
+    (void)on;
+    if (mproc_struct_new("mproc_failure", &made))
+        return WRONG;
+    mproc_struct_free(ARGUMENT(1, made));
+    if (null)
+        mproc_struct_free(made);
+    return 0;
+}
+
 /* ---- the table ------------------------------------------------------------------------------- */
 
 enum { SHUT = MPROC_ECLOSED, ALIEN = MPROC_EFOREIGN, BAD = -EINVAL };
@@ -319,6 +394,8 @@ const struct row misuse_rows[] = {
 
     ROW(pool_submit, ABOUT_HANDLE, SHUT, ALIEN, ALIEN, 6, {BAD, BAD, BAD, 0, BAD, 0}),
     ROW(pool_call, ABOUT_HANDLE, SHUT, ALIEN, ALIEN, 7, {BAD, BAD, 0, BAD, BAD, 0, 0}),
+    ROW(pool_fd, ABOUT_HANDLE, SHUT, ALIEN, ALIEN, 1, {BAD}),
+    ROW(pool_step, ABOUT_HANDLE, SHUT, ALIEN, ALIEN, 1, {BAD}),
     ROW(pool_alloc, ABOUT_HANDLE, 0, ALIEN, ALIEN, 2, {BAD, BAD}),
     ROW(pool_dealloc, ABOUT_HANDLE, 0, ALIEN, ALIEN, 2, {BAD, 0}),
 
@@ -340,6 +417,16 @@ const struct row misuse_rows[] = {
     ROW(task_worker, ABOUT_TASK, 0, 0, 0, 1, {BAD}),
     ROW(task_is_cancelled, ABOUT_TASK, 0, 0, 0, 1, {BAD}),
     ROW(fail, ABOUT_NONE, 7, 7, 7, 1, {7}),
+
+    ROW(function_load, ABOUT_NONE, MPROC_ELOAD, MPROC_ELOAD, MPROC_ELOAD, 3,
+        {MPROC_ELOAD, BAD, BAD}),
+    ROW(constant, ABOUT_NONE, 0, 0, 0, 2, {BAD, BAD}),
+    ROW(struct_new, ABOUT_NONE, 0, 0, 0, 2, {BAD, BAD}),
+    ROW(struct_set, ABOUT_NONE, 0, 0, 0, 2, {BAD, BAD}),
+    ROW(struct_get, ABOUT_NONE, 0, 0, 0, 3, {BAD, BAD, BAD}),
+    ROW(struct_set_pointer, ABOUT_NONE, 0, 0, 0, 3, {BAD, BAD, 0}),
+    ROW(struct_get_pointer, ABOUT_NONE, 0, 0, 0, 3, {BAD, BAD, BAD}),
+    ROW(struct_free, ABOUT_NONE, 0, 0, 0, 1, {0}),
 };
 
 const size_t misuse_row_count = sizeof misuse_rows / sizeof misuse_rows[0];

@@ -19,6 +19,7 @@ struct crew {
     int wake;
     pthread_mutex_t bell_lock; /* for who writes beside a worker, and for the close */
     int bell;
+    int loop;
     int control;
     uint32_t tasks_per_worker;
     int32_t spin_us;
@@ -55,6 +56,7 @@ static void mend(const struct crew *crew, uint32_t number)
         mp_word_bury(&words[i], number, 0, false, no_outcome, NULL);
     atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
     mp_ring(crew->bell);
+    mp_ring(crew->loop);
 }
 
 static void *work(void *arg)
@@ -68,6 +70,7 @@ static void *work(void *arg)
                                 .number = start.number,
                                 .wake = crew->wake,
                                 .bell = crew->bell,
+                                .loop = crew->loop,
                                 .items_left = crew->tasks_per_worker,
                                 .linger = {.spin_us = crew->spin_us}};
 
@@ -85,8 +88,10 @@ static void *supervise(void *arg)
 
     while (mp_read(crew->control, &byte, 1) > 0) {
         pthread_mutex_lock(&crew->bell_lock);
-        if (crew->bell >= 0)
+        if (crew->bell >= 0) {
             mp_ring(crew->bell);
+            mp_ring(crew->loop);
+        }
         pthread_mutex_unlock(&crew->bell_lock);
     }
     return NULL;
@@ -101,6 +106,7 @@ static void *end_bell(void *arg)
         pthread_join(crew->workers[i], NULL);
     pthread_mutex_lock(&crew->bell_lock);
     crew->bell = mp_close(crew->bell);
+    crew->loop = mp_close(crew->loop);
     pthread_mutex_unlock(&crew->bell_lock);
     return NULL;
 }
@@ -129,10 +135,12 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
     crew->region = sup->region;
     crew->wake = generation->fds[WAKE_READ];
     crew->bell = generation->fds[BELL_WRITE];
+    crew->loop = generation->fds[LOOP_WRITE];
     crew->control = generation->fds[CONTROL_READ];
     crew->tasks_per_worker = sup->options->tasks_per_worker;
     crew->spin_us = sup->options->spin_us;
     generation->fds[BELL_WRITE] = -1;
+    generation->fds[LOOP_WRITE] = -1;
     generation->fds[WATCH] = mp_close(generation->fds[WATCH]); /* there is no process to watch */
     start_workers(crew);
     if (pthread_create(&crew->supervisor, NULL, supervise, crew) ||

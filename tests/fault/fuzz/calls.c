@@ -103,8 +103,12 @@ static bool mend(const struct crew *crew, unsigned number, bool only_stopping)
 static void run_worker(struct crew *crew, volatile unsigned number)
 {
     bool *hanging = &hangs[crew - crews][number];
-    struct worker worker = {crew->region, number, crew->generation->fds[WAKE_READ], crew->bell,
-                            crew->options->tasks_per_worker};
+    struct worker worker = {.region = crew->region,
+                            .number = number,
+                            .wake = crew->generation->fds[WAKE_READ],
+                            .bell = crew->bell,
+                            .loop = crew->generation->fds[LOOP_WRITE],
+                            .items_left = crew->options->tasks_per_worker};
 
     if (*hanging && !mend(crew, number, true))
         return;
