@@ -41,7 +41,7 @@ static int64_t earlier(int64_t a, int64_t b)
 }
 
 /* With a CPU to itself: for as long as was asked for. */
-static bool spin(const struct linger *linger, bool (*news)(const void *arg), const void *arg,
+static bool spin(const struct lingering *linger, bool (*news)(const void *arg), const void *arg,
                  int64_t deadline)
 {
     int64_t until = earlier(mp_now() + (int64_t)linger->spin_us * NS_PER_US, deadline);
@@ -57,7 +57,7 @@ static bool spin(const struct linger *linger, bool (*news)(const void *arg), con
 
 /* With others who want the CPU, too: they get it, and it goes on longer the more often there was
  * news. */
-static bool stroll(struct linger *linger, bool (*news)(const void *arg), const void *arg,
+static bool stroll(struct lingering *linger, bool (*news)(const void *arg), const void *arg,
                    int64_t deadline)
 {
     int64_t until = 0;
@@ -83,7 +83,7 @@ static bool stroll(struct linger *linger, bool (*news)(const void *arg), const v
     return false;
 }
 
-bool mp_linger(struct linger *linger, bool (*news)(const void *arg), const void *arg,
+bool mp_linger(struct lingering *linger, bool (*news)(const void *arg), const void *arg,
                int64_t deadline)
 {
     if (linger->spin_us > 0)

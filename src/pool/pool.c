@@ -82,7 +82,7 @@ static int check_options(const mproc_pool_options *options)
     return mp_resolve_limits(NULL, options->time_limit_ms, options->retries, &ignored);
 }
 
-/* How long who waits for news looks for it before it sleeps: as struct linger has it. */
+/* How long who waits for news looks for it before it sleeps: as struct lingering has it. */
 static int32_t resolve_spin(int32_t spin_us, int32_t workers)
 {
     int32_t quota;

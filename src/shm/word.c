@@ -19,6 +19,12 @@ const char *mp_chunk_state_name(unsigned state)
     return state < CHUNK_STATE_COUNT ? names[state] : "?";
 }
 
+void mp_word_publish(chunk_word *word, uint32_t id)
+{
+    /* Release: whoever claims the word (acquire, below) sees the descriptor and the inputs. */
+    atomic_store_explicit(word, mp_word_of(id, 0, 0, CHUNK_WAITING), memory_order_release);
+}
+
 bool mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *claimed)
 {
     /* Relaxed: only a guess, which the compare-and-swap confirms. */

@@ -80,11 +80,7 @@ static inline bool mp_chunk_is_terminal(unsigned state)
 #undef CHUNK_BIT
 
 /* Host, while no chunk of the slot's last job is left open: a new chunk, to be begun. */
-static inline void mp_word_publish(chunk_word *word, uint32_t id)
-{
-    /* Release: whoever claims the word (acquire) sees the descriptor and the inputs. */
-    atomic_store_explicit(word, mp_word_of(id, 0, 0, CHUNK_WAITING), memory_order_release);
-}
+void mp_word_publish(chunk_word *word, uint32_t id);
 
 /* Anybody: does it wait, as a chunk of job `id`?  A guess: only a claim can tell. */
 static inline bool mp_word_is_waiting(const chunk_word *word, uint32_t id)

@@ -49,6 +49,7 @@ static int64_t stall_before_claim; /* ns, for each worker forked from now on */
 /* Shared, or NULL: who claims waits until its supervisor has looked at a word. */
 static struct look {
     _Atomic int32_t supervisor; /* 0: nobody waits */
+    _Atomic int32_t questions_left;
 } * look;
 
 static struct step_log *log_of(uint32_t id)
@@ -59,12 +60,14 @@ static struct step_log *log_of(uint32_t id)
 
 void __real_mp_word_publish(chunk_word *word, uint32_t id);
 bool __real_mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *claimed);
-struct chunk_view __real_mp_word_view(uint64_t value);
+chunk_word *__real_mp_region_word(const struct region *region, uint64_t offset);
+int64_t __real_mp_now(void);
 bool __real_mp_word_finish(chunk_word *word, uint64_t claimed, enum chunk_state ended);
 bool __real_mp_word_stop(chunk_word *word, uint64_t seen);
 void __wrap_mp_word_publish(chunk_word *word, uint32_t id);
 bool __wrap_mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *claimed);
-struct chunk_view __wrap_mp_word_view(uint64_t value);
+chunk_word *__wrap_mp_region_word(const struct region *region, uint64_t offset);
+int64_t __wrap_mp_now(void);
 bool __wrap_mp_word_finish(chunk_word *word, uint64_t claimed, enum chunk_state ended);
 bool __wrap_mp_word_stop(chunk_word *word, uint64_t seen);
 
@@ -88,15 +91,30 @@ static void stall(int64_t ns)
         poll(NULL, 0, 1);
 }
 
-struct chunk_view __wrap_mp_word_view(uint64_t value)
+static bool is_awaited(void)
 {
-    if (look && atomic_load(&look->supervisor) == (int32_t)getpid())
+    return look && atomic_load(&look->supervisor) == (int32_t)getpid();
+}
+
+/* The supervisor finds the word that a worker has noted.  It asks for the time, looks at the word,
+ * and asks again. */
+chunk_word *__wrap_mp_region_word(const struct region *region, uint64_t offset)
+{
+    if (is_awaited())
+        atomic_store(&look->questions_left, 2);
+    return __real_mp_region_word(region, offset);
+}
+
+int64_t __wrap_mp_now(void)
+{
+    if (is_awaited() && atomic_fetch_sub(&look->questions_left, 1) == 1)
         atomic_store(&look->supervisor, 0);
-    return __real_mp_word_view(value);
+    return __real_mp_now();
 }
 
 static void await_look(void)
 {
+    atomic_store(&look->questions_left, 0);
     atomic_store(&look->supervisor, (int32_t)getppid());
     while (atomic_load(&look->supervisor))
         poll(NULL, 0, 1);
