@@ -11,7 +11,7 @@ struct worker {
     int wake;            /* read end of the wake pipe */
     int bell;            /* write end of the bell pipe */
     uint32_t items_left; /* until it is to be replaced; 0: no end */
-    struct linger linger;
+    struct patience patience;
     /* By mp_worker_run(). */
     struct mark wake_mark;
     struct mark bell_mark;

@@ -10,7 +10,7 @@
 #include "support.h"
 
 #include "os/os.h"
-#include "shm/region.h"
+#include "pool/pool.h"
 
 #include <mproc/mproc.h>
 
@@ -46,7 +46,7 @@ static struct stage {
 
 static uint32_t published;         /* the id of the job that was submitted last */
 static int64_t stall_before_claim; /* ns, for each worker forked from now on */
-/* Shared, or NULL: who claims waits until its supervisor has looked at a word. */
+/* Shared, or NULL: who claims waits until its supervisor has looked. */
 static struct look {
     _Atomic int32_t supervisor; /* 0: nobody waits */
 } * look;
@@ -57,27 +57,27 @@ static struct step_log *log_of(uint32_t id)
                  : NULL;
 }
 
-void __real_mp_word_publish(chunk_word *word, uint32_t id);
+int __real_mp_job_post(struct job *job, int64_t limit_ns);
+int __real_mp_poll(struct pollfd *fds, size_t count, int64_t deadline);
 bool __real_mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *claimed);
-struct chunk_view __real_mp_word_view(uint64_t value);
 bool __real_mp_word_finish(chunk_word *word, uint64_t claimed, enum chunk_state ended);
 bool __real_mp_word_stop(chunk_word *word, uint64_t seen);
-void __wrap_mp_word_publish(chunk_word *word, uint32_t id);
+int __wrap_mp_job_post(struct job *job, int64_t limit_ns);
+int __wrap_mp_poll(struct pollfd *fds, size_t count, int64_t deadline);
 bool __wrap_mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *claimed);
-struct chunk_view __wrap_mp_word_view(uint64_t value);
 bool __wrap_mp_word_finish(chunk_word *word, uint64_t claimed, enum chunk_state ended);
 bool __wrap_mp_word_stop(chunk_word *word, uint64_t seen);
 
-void __wrap_mp_word_publish(chunk_word *word, uint32_t id)
+int __wrap_mp_job_post(struct job *job, int64_t limit_ns)
 {
-    struct step_log *entry = log_of(id);
+    struct step_log *entry = log_of(job->id);
 
-    published = id;
+    published = job->id;
     if (entry) {
         memset(entry, 0, sizeof *entry);
-        entry->id = id;
+        entry->id = job->id;
     }
-    __real_mp_word_publish(word, id);
+    return __real_mp_job_post(job, limit_ns);
 }
 
 static void stall(int64_t ns)
@@ -88,11 +88,12 @@ static void stall(int64_t ns)
         poll(NULL, 0, 1);
 }
 
-struct chunk_view __wrap_mp_word_view(uint64_t value)
+/* The supervisor has looked at every word with a limit, before it sleeps again. */
+int __wrap_mp_poll(struct pollfd *fds, size_t count, int64_t deadline)
 {
     if (look && atomic_load(&look->supervisor) == (int32_t)getpid())
         atomic_store(&look->supervisor, 0);
-    return __real_mp_word_view(value);
+    return __real_mp_poll(fds, count, deadline);
 }
 
 static void await_look(void)

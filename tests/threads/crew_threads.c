@@ -69,7 +69,7 @@ static void *work(void *arg)
                                 .wake = crew->wake,
                                 .bell = crew->bell,
                                 .items_left = crew->tasks_per_worker,
-                                .linger = {.spin_us = crew->spin_us}};
+                                .patience = {.spin_us = crew->spin_us}};
 
         if (mp_worker_run(&worker) == WORKER_LEFT)
             return NULL;

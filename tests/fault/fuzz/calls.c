@@ -103,8 +103,12 @@ static bool mend(const struct crew *crew, unsigned number, bool only_stopping)
 static void run_worker(struct crew *crew, volatile unsigned number)
 {
     bool *hanging = &hangs[crew - crews][number];
-    struct worker worker = {crew->region, number, crew->generation->fds[WAKE_READ], crew->bell,
-                            crew->options->tasks_per_worker};
+    struct worker worker = {.region = crew->region,
+                            .number = number,
+                            .wake = crew->generation->fds[WAKE_READ],
+                            .bell = crew->bell,
+                            .items_left = crew->options->tasks_per_worker,
+                            .patience = {.spin_us = crew->options->spin_us}};
 
     if (*hanging && !mend(crew, number, true))
         return;
@@ -368,11 +372,13 @@ static void call_pool(void)
         if (*place)
             return;
         memset(&options, 0, sizeof options);
-        options.pool = (mproc_pool_options){.size = a_struct_size(sizeof options.pool),
-                                            .arena_size = take_byte() < 250 ? 65536 : take_number(),
-                                            .time_limit_ms = take_byte() < 250 ? 0 : a_timeout(),
-                                            .retries = take_byte() % 3,
-                                            .tasks_per_worker = take_byte() % 4};
+        options.pool =
+            (mproc_pool_options){.size = a_struct_size(sizeof options.pool),
+                                 .arena_size = take_byte() < 250 ? 65536 : take_number(),
+                                 .time_limit_ms = take_byte() < 250 ? 0 : a_timeout(),
+                                 .retries = take_byte() % 3,
+                                 .tasks_per_worker = take_byte() % 4,
+                                 .spin_us = take_byte() < 250 ? 0 : (int32_t)take_number()};
         mproc_pool_create(take_byte() < 250 ? place : NULL,
                           take_byte() < 250 ? 1 + take_byte() % WORKERS_MAX : -1, &options.pool);
     }
