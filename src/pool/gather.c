@@ -70,7 +70,12 @@ static void close_pass(struct job *job)
         mp_generation_poke(&job->pool->generation);
 }
 
-/* Go past the chunks that have ended.  False: impossible. */
+enum {
+    WAITING = 1 << CHUNK_WAITING,
+    FAILURE = 1 << CHUNK_FAILED | 1 << CHUNK_CRASHED | 1 << CHUNK_TIMED_OUT
+};
+
+/* Go past the chunks that have ended, and note whether one has failed.  False: impossible. */
 static bool pass_ended(struct job *job)
 {
     for (; job->ended_below < job->chunks; job->ended_below++) {
@@ -83,6 +88,7 @@ static bool pass_ended(struct job *job)
             return false;
         if (!mp_chunk_is_terminal(view.state))
             return true;
+        job->failed |= (FAILURE >> view.state & 1) != 0;
     }
     return true;
 }
@@ -102,23 +108,16 @@ static int any_chunk(const struct job *job, uint64_t first, uint32_t states)
     return 0;
 }
 
-enum {
-    WAITING = 1 << CHUNK_WAITING,
-    FAILURE = 1 << CHUNK_FAILED | 1 << CHUNK_CRASHED | 1 << CHUNK_TIMED_OUT
-};
-
 /* Look at a job's chunk words.  Ends it if all are terminal. */
 static void look_at_job(struct job *job)
 {
-    uint64_t first = job->ended_below;
-    int failed;
-
     if (job->closing)
         close_pass(job);
     if (!pass_ended(job))
         goto impossible;
-    if (job->ended_below < job->chunks && job->stop_at_failure && !job->closing) {
-        failed = any_chunk(job, first, FAILURE);
+    if (job->stop_at_failure && !job->closing) {
+        int failed = job->failed ? 1 : any_chunk(job, job->ended_below, FAILURE);
+
         if (failed < 0)
             goto impossible;
         if (failed) {

@@ -329,17 +329,21 @@ static void gather_oldest(struct map_call *call)
 
 /* ---- wait ------------------------------------------------------------------------------------ */
 
-/* Has the oldest section ended, or has an item failed for which the others are not to begin? */
+/* Has an item failed for which the others are not to begin? */
+static bool has_failed(const struct map_call *call)
+{
+    for (uint64_t i = call->gathered; i < call->posted; i++)
+        if (call->sections[i % SECTIONS].job.closing)
+            return true;
+    return false;
+}
+
 static bool has_news(const void *arg)
 {
     const struct map_call *call = arg;
 
-    if (call->sections[call->gathered % SECTIONS].job.ended)
-        return true;
-    for (uint64_t i = call->gathered; !call->closing && i < call->posted; i++)
-        if (call->sections[i % SECTIONS].job.closing)
-            return true;
-    return false;
+    return call->sections[call->gathered % SECTIONS].job.ended ||
+           (!call->closing && has_failed(call));
 }
 
 static void stop_map(struct map_call *call)
@@ -362,10 +366,10 @@ static void run_sections(struct map_call *call)
             return;
         if (mp_wait(call->pool, has_news, call, call->deadline) == -ETIMEDOUT)
             stop_map(call);
+        if (!call->closing && has_failed(call))
+            close_map(call, false);
         if (section_at(call, call->gathered)->job.ended)
             gather_oldest(call);
-        else
-            close_map(call, false);
     }
 }
 

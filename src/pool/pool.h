@@ -51,6 +51,7 @@ struct job {
     size_t touched;            /* bytes of the block that were written, about */
     uint64_t ended_below;      /* each chunk below was seen terminal, and that is for ever */
     bool stop_at_failure;      /* close it at the first failed chunk */
+    bool failed;               /* one of those below has failed */
     bool closing;              /* what is not begun is not to be */
     bool stopping;             /* and what runs is to be killed */
     bool limited;              /* it has a time limit */

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT */
+/* Maps that copy so much that they are cut into sections: what pool.h promises holds across them. */
+#include "support.h"
+
+#include <mproc/mproc.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "pool/pool.h"
+
+/* An item and its result are 64 KiB each, so a section has 32 of them: see map.c. */
+enum { WORKERS = 4, WIDTH = 8192, SECTION = 32, COUNT = 20 * SECTION, ODD = COUNT - 7 };
+
+struct item {
+    uint64_t words[WIDTH];
+};
+
+/* What workers and test share. */
+struct stage {
+    _Atomic uint64_t begun;
+    _Atomic uint64_t special; /* the item that does what it is told */
+    _Atomic int32_t flag;
+};
+
+static struct stage *stage;
+static struct item *in, *out;
+static int32_t statuses[COUNT];
+static mproc_pool *pool;
+static int gate[2];
+
+static void open_stage(uint64_t arena_size)
+{
+    mproc_pool_options options = {.size = sizeof options, .arena_size = arena_size};
+
+    stage = test_share(sizeof *stage);
+    atomic_store(&stage->special, UINT64_MAX);
+    assert_int_equal(pipe(gate), 0);
+    options.keep_descriptors = 1;
+    assert_int_equal(mproc_pool_create(&pool, WORKERS, &options), 0);
+    in = calloc(COUNT, sizeof *in);
+    out = calloc(COUNT, sizeof *out);
+    assert_non_null(in);
+    assert_non_null(out);
+    for (uint64_t i = 0; i < COUNT; i++) {
+        in[i].words[0] = i;
+        in[i].words[WIDTH - 1] = ~i;
+        statuses[i] = 1;
+    }
+}
+
+static void close_stage(void)
+{
+    mproc_pool_destroy(pool);
+    close(gate[0]);
+    close(gate[1]);
+    free(in);
+    free(out);
+    test_unshare(stage, sizeof *stage);
+}
+
+static bool is_special(uint64_t index)
+{
+    return atomic_load(&stage->special) == index;
+}
+
+static int32_t answer(const void *from, void *to, void *ctx)
+{
+    const struct item *item = from;
+    struct item *result = to;
+
+    (void)ctx;
+    atomic_fetch_add(&stage->begun, 1);
+    result->words[0] = item->words[0] + 1;
+    result->words[WIDTH - 1] = item->words[WIDTH - 1] + 1;
+    return 0;
+}
+
+static void assert_answered(uint64_t from, uint64_t to)
+{
+    for (uint64_t i = from; i < to; i++) {
+        assert_int_equal(out[i].words[0], i + 1);
+        assert_int_equal(out[i].words[WIDTH - 1], ~i + 1);
+    }
+}
+
+static int map(mproc_map_fn fn, uint64_t count, const mproc_map_options *options)
+{
+    return mproc_pool_map(pool, fn, NULL, in, sizeof *in, out, sizeof *out, count, options);
+}
+
+/* ---- results --------------------------------------------------------------------------------- */
+
+static void results_are_in_order_across_sections(void **state)
+{
+    mproc_map_options options = {.size = sizeof options, .statuses = statuses};
+    const uint64_t counts[] = {1, SECTION, SECTION + 1, ODD, COUNT};
+
+    (void)state;
+    open_stage(0);
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        memset(out, 0, COUNT * sizeof *out);
+        assert_int_equal(map(answer, counts[i], i % 2 ? &options : NULL), 0);
+        assert_answered(0, counts[i]);
+        if (counts[i] < COUNT)
+            assert_int_equal(out[counts[i]].words[0], 0);
+    }
+    for (uint64_t i = 0; i < ODD; i++)
+        assert_int_equal(statuses[i], 0);
+    assert_int_equal(statuses[ODD], 1);
+    close_stage();
+}
+
+static int32_t answer_batch(const void *from, void *to, size_t count, void *ctx)
+{
+    if (count > 5)
+        return 1;
+    for (size_t i = 0; i < count; i++)
+        answer((const struct item *)from + i, (struct item *)to + i, ctx);
+    return 0;
+}
+
+static void a_chunk_is_never_cut_by_a_section(void **state)
+{
+    mproc_map_options options = {.size = sizeof options, .chunk_size = 5};
+
+    (void)state;
+    open_stage(0);
+    assert_int_equal(mproc_pool_map_batch(pool, answer_batch, NULL, in, sizeof *in, out,
+                                          sizeof *out, ODD, &options),
+                     0);
+    assert_answered(0, ODD);
+    assert_int_equal(atomic_load(&stage->begun), ODD);
+    options.chunk_size = ODD; /* all of it is one chunk, so it is one section */
+    assert_int_equal(map(answer, ODD, &options), 0);
+    assert_answered(0, ODD);
+    close_stage();
+}
+
+static int32_t tell_index(const void *from, void *to, void *ctx)
+{
+    (void)ctx;
+    ((struct item *)to)->words[0] = *(const uint64_t *)from;
+    return 0;
+}
+
+static void an_index_is_that_of_the_whole_map(void **state)
+{
+    (void)state;
+    open_stage(0);
+    assert_int_equal(mproc_pool_map(pool, tell_index, NULL, NULL, 0, out, sizeof *out, COUNT, NULL),
+                     0);
+    for (uint64_t i = 0; i < COUNT; i++)
+        assert_int_equal(out[i].words[0], i);
+    close_stage();
+}
+
+static int32_t add_context(const void *from, void *to, void *ctx)
+{
+    ((struct item *)to)->words[0] = ((const struct item *)from)->words[0] + *(const uint64_t *)ctx;
+    return 0;
+}
+
+static void a_context_is_copied_once_for_all(void **state)
+{
+    uint64_t ctx[1000] = {7};
+    mproc_map_options options = {.size = sizeof options, .ctx_size = sizeof ctx};
+
+    (void)state;
+    open_stage(0);
+    assert_int_equal(
+        mproc_pool_map(pool, add_context, ctx, in, sizeof *in, out, sizeof *out, COUNT, &options),
+        0);
+    for (uint64_t i = 0; i < COUNT; i++)
+        assert_int_equal(out[i].words[0], i + 7);
+    close_stage();
+}
+
+static void a_map_may_be_larger_than_the_arena(void **state)
+{
+    (void)state;
+    open_stage((uint64_t)6 << 20); /* one section and a half */
+    assert_int_equal(map(answer, COUNT, NULL), 0);
+    assert_answered(0, COUNT);
+    assert_int_equal(
+        mproc_pool_map(pool, answer, NULL, in, COUNT * sizeof *in / 2, out, sizeof *out, 2, NULL),
+        -ENOMEM); /* but not an item of it */
+    assert_int_equal(atomic_load(&stage->begun), COUNT);
+    close_stage();
+}
+
+/* ---- failures -------------------------------------------------------------------------------- */
+
+static int32_t fail_special(const void *from, void *to, void *ctx)
+{
+    uint64_t index = ((const struct item *)from)->words[0];
+
+    if (is_special(index))
+        return mproc_fail(9, "special");
+    return answer(from, to, ctx);
+}
+
+static void a_failure_has_the_index_of_the_whole_map_and_ends_it(void **state)
+{
+    mproc_failure failure = {.size = sizeof failure};
+    mproc_map_options options = {.size = sizeof options, .failure = &failure};
+
+    (void)state;
+    open_stage(0);
+    atomic_store(&stage->special, 2 * SECTION + 5);
+    assert_int_equal(map(fail_special, COUNT, &options), MPROC_ETASK);
+    assert_int_equal(failure.index, 2 * SECTION + 5);
+    assert_int_equal(failure.code, 9);
+    assert_string_equal(failure.text, "special");
+    assert_answered(0, 2 * SECTION);
+    assert_true(atomic_load(&stage->begun) < 8 * SECTION);
+    close_stage();
+}
+
+/* The first item waits until the special one, of a later section, is about to fail. */
+static int32_t fail_special_first(const void *from, void *to, void *ctx)
+{
+    uint64_t index = ((const struct item *)from)->words[0];
+    char byte;
+
+    if (is_special(index))
+        return write(gate[1], "", 1) == 1 ? 9 : 8;
+    if (index == 0 && read(gate[0], &byte, 1) != 1)
+        return 7;
+    return answer(from, to, ctx);
+}
+
+static void a_failure_ends_the_other_sections_before_they_are_gathered(void **state)
+{
+    mproc_failure failure = {.size = sizeof failure};
+    mproc_map_options options = {.size = sizeof options, .failure = &failure};
+
+    (void)state;
+    open_stage(0);
+    atomic_store(&stage->special, SECTION);
+    assert_int_equal(map(fail_special_first, COUNT, &options), MPROC_ETASK);
+    assert_int_equal(failure.index, SECTION);
+    assert_int_equal(failure.code, 9);
+    assert_true(atomic_load(&stage->begun) <= 4 * SECTION);
+    assert_int_equal(map(answer, COUNT, NULL), 0); /* and the pool goes on */
+    assert_answered(0, COUNT);
+    close_stage();
+}
+
+static int32_t die_every_50(const void *from, void *to, void *ctx)
+{
+    if (((const struct item *)from)->words[0] % 50 == 49)
+        raise(SIGKILL);
+    return answer(from, to, ctx);
+}
+
+static void with_statuses_every_item_of_every_section_has_its_own(void **state)
+{
+    mproc_failure failure = {.size = sizeof failure};
+    mproc_map_options options = {.size = sizeof options, .statuses = statuses, .failure = &failure};
+
+    (void)state;
+    open_stage(0);
+    assert_int_equal(map(die_every_50, COUNT, &options), COUNT / 50);
+    for (uint64_t i = 0; i < COUNT; i++)
+        assert_int_equal(statuses[i], i % 50 == 49 ? MPROC_ECRASHED : 0);
+    assert_int_equal(failure.index, 49);
+    assert_int_equal(failure.signal, SIGKILL);
+    assert_int_equal(atomic_load(&stage->begun), COUNT - COUNT / 50);
+    close_stage();
+}
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+/* The special item says that it runs, and goes on when it is told so. */
+static int32_t wait_in_special(const void *from, void *to, void *ctx)
+{
+    if (is_special(((const struct item *)from)->words[0])) {
+        atomic_store(&stage->flag, 1);
+        while (atomic_load(&stage->flag) != 2)
+            ;
+    }
+    return answer(from, to, ctx);
+}
+
+static void at_the_timeout_what_is_done_is_there_and_the_rest_is_cancelled(void **state)
+{
+    mproc_map_options options = {.size = sizeof options, .statuses = statuses, .timeout_ms = 300};
+
+    (void)state;
+    options.timeout_ms *= test_slowness();
+    open_stage(0);
+    atomic_store(&stage->special, 5 * SECTION);
+    assert_int_equal(map(wait_in_special, COUNT, &options), -ETIMEDOUT);
+    for (uint64_t i = 0; i < COUNT; i++)
+        if (statuses[i] == 0)
+            assert_answered(i, i + 1);
+        else
+            assert_int_equal(statuses[i], -ECANCELED);
+    assert_int_equal(statuses[5 * SECTION], -ECANCELED);
+    assert_int_equal(statuses[COUNT - 1], -ECANCELED);
+    assert_true(atomic_load(&stage->begun) < 10 * SECTION);
+    close_stage();
+}
+
+struct intervention {
+    int (*act)(mproc_pool *pool);
+    int result;
+};
+
+/* Act while the special item runs. */
+static void *intervene(void *arg)
+{
+    struct intervention *intervention = arg;
+
+    while (atomic_load(&stage->flag) != 1)
+        ;
+    intervention->result = intervention->act(pool);
+    atomic_store(&stage->flag, 2);
+    return NULL;
+}
+
+static int map_with(int (*act)(mproc_pool *pool), int *result)
+{
+    mproc_map_options options = {.size = sizeof options, .statuses = statuses};
+    struct intervention intervention = {act, 1};
+    pthread_t thread;
+    int r;
+
+    atomic_store(&stage->special, 3 * SECTION);
+    assert_int_equal(pthread_create(&thread, NULL, intervene, &intervention), 0);
+    r = map(wait_in_special, COUNT, &options);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    *result = intervention.result;
+    return r;
+}
+
+static void a_pool_that_is_closed_meanwhile_finishes_the_map(void **state)
+{
+    int closed;
+
+    (void)state;
+    open_stage(0);
+    assert_int_equal(map_with(mproc_pool_close, &closed), 0);
+    assert_int_equal(closed, 0);
+    assert_answered(0, COUNT);
+    assert_int_equal(mproc_pool_join(pool, -1), 0); /* and the workers leave */
+    assert_int_equal(map(answer, COUNT, NULL), MPROC_ECLOSED);
+    close_stage();
+}
+
+static void a_pool_that_is_terminated_meanwhile_cancels_the_rest(void **state)
+{
+    int terminated;
+
+    (void)state;
+    open_stage(0);
+    assert_int_equal(map_with(mproc_pool_terminate, &terminated), -ECANCELED);
+    assert_int_equal(terminated, 0);
+    for (uint64_t i = 0; i < COUNT; i++)
+        assert_true(statuses[i] == 0 || statuses[i] == -ECANCELED);
+    assert_int_equal(statuses[3 * SECTION], -ECANCELED);
+    assert_int_equal(statuses[COUNT - 1], -ECANCELED);
+    close_stage();
+}
+
+static void a_pool_is_not_restarted_meanwhile(void **state)
+{
+    int restarted;
+
+    (void)state;
+    open_stage(0);
+    assert_int_equal(map_with(mproc_pool_restart, &restarted), 0);
+    assert_int_equal(restarted, -EBUSY);
+    assert_answered(0, COUNT);
+    assert_int_equal(mproc_pool_restart(pool), 0);
+    close_stage();
+}
+
+static int kill_supervisor(mproc_pool *victim)
+{
+    return kill(victim->generation.supervisor, SIGKILL);
+}
+
+static void a_pool_that_breaks_meanwhile_says_so_of_each_item_that_is_left(void **state)
+{
+    int killed;
+
+    (void)state;
+    open_stage(0);
+    assert_int_equal(map_with(kill_supervisor, &killed), MPROC_EBROKEN);
+    assert_int_equal(killed, 0);
+    for (uint64_t i = 0; i < COUNT; i++)
+        assert_true(statuses[i] == 0 || statuses[i] == MPROC_EBROKEN);
+    assert_int_equal(statuses[COUNT - 1], MPROC_EBROKEN);
+    assert_int_equal(mproc_pool_restart(pool), 0);
+    assert_int_equal(map(answer, COUNT, NULL), 0);
+    assert_answered(0, COUNT);
+    close_stage();
+}
+
+static const struct CMUnitTest tests[] = {
+    TEST(results_are_in_order_across_sections),
+    TEST(a_chunk_is_never_cut_by_a_section),
+    TEST(an_index_is_that_of_the_whole_map),
+    TEST(a_context_is_copied_once_for_all),
+    TEST(a_map_may_be_larger_than_the_arena),
+    TEST(a_failure_has_the_index_of_the_whole_map_and_ends_it),
+    TEST(a_failure_ends_the_other_sections_before_they_are_gathered),
+    TEST(with_statuses_every_item_of_every_section_has_its_own),
+    TEST(at_the_timeout_what_is_done_is_there_and_the_rest_is_cancelled),
+    TEST(a_pool_that_is_closed_meanwhile_finishes_the_map),
+    TEST(a_pool_that_is_terminated_meanwhile_cancels_the_rest),
+    TEST(a_pool_is_not_restarted_meanwhile),
+    TEST(a_pool_that_breaks_meanwhile_says_so_of_each_item_that_is_left),
+};
+
+int main(void)
+{
+    return TEST_MAIN(tests);
+}
