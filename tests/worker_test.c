@@ -679,7 +679,7 @@ static void bytes_too_many_wake_for_nothing_and_do_no_harm(void **state)
     open_bench();
     assert_int_equal(mp_write(bench.wake[1], bytes, sizeof bytes), sizeof bytes);
     worker = worker_at_bench(0);
-    worker.linger.spin_us = 20000; /* once, not for each of them */
+    worker.patience.spin_us = 20000; /* once, not for each of them */
     thread = start_worker(&worker);
     put_map(10, 1);
     put_ticket(the_id());
@@ -697,7 +697,7 @@ static void who_looks_for_tickets_needs_no_byte(void **state)
     open_bench();
     for (uint32_t i = 0; i < 2; i++) {
         workers[i] = worker_at_bench(i);
-        workers[i].linger.spin_us = 1000000;
+        workers[i].patience.spin_us = 1000000;
         threads[i] = start_worker(&workers[i]);
     }
     put_job(SLOT, JOB_MAP, (uintptr_t)map_index, 10, 10, 0);

@@ -41,10 +41,10 @@ static int64_t earlier(int64_t a, int64_t b)
 }
 
 /* With a CPU to itself: for as long as was asked for. */
-static bool spin(const struct lingering *linger, bool (*news)(const void *arg), const void *arg,
+static bool spin(const struct patience *patience, bool (*news)(const void *arg), const void *arg,
                  int64_t deadline)
 {
-    int64_t until = earlier(mp_now() + (int64_t)linger->spin_us * NS_PER_US, deadline);
+    int64_t until = earlier(mp_now() + (int64_t)patience->spin_us * NS_PER_US, deadline);
 
     for (;;) {
         for (int i = 0; i < ROUNDS_PER_CLOCK; i++)
@@ -57,18 +57,18 @@ static bool spin(const struct lingering *linger, bool (*news)(const void *arg), 
 
 /* With others who want the CPU, too: they get it, and it goes on longer the more often there was
  * news. */
-static bool stroll(struct lingering *linger, bool (*news)(const void *arg), const void *arg,
+static bool stroll(struct patience *patience, bool (*news)(const void *arg), const void *arg,
                    int64_t deadline)
 {
     int64_t until = 0;
 
-    if (linger->rounds < LEAST_ROUNDS)
-        linger->rounds = LEAST_ROUNDS;
-    for (uint32_t i = 1; i <= linger->rounds; i++) {
+    if (patience->rounds < LEAST_ROUNDS)
+        patience->rounds = LEAST_ROUNDS;
+    for (uint32_t i = 1; i <= patience->rounds; i++) {
         if (one_round(news, arg)) {
-            linger->rounds *= 2;
-            if (linger->rounds > MOST_ROUNDS)
-                linger->rounds = MOST_ROUNDS;
+            patience->rounds *= 2;
+            if (patience->rounds > MOST_ROUNDS)
+                patience->rounds = MOST_ROUNDS;
             return true;
         }
         if (i <= LEAST_ROUNDS || i % ROUNDS_PER_YIELD != 0)
@@ -79,14 +79,14 @@ static bool stroll(struct lingering *linger, bool (*news)(const void *arg), cons
         if (mp_now() >= until)
             break;
     }
-    linger->rounds /= 2;
+    patience->rounds /= 2;
     return false;
 }
 
-bool mp_linger(struct lingering *linger, bool (*news)(const void *arg), const void *arg,
+bool mp_linger(struct patience *patience, bool (*news)(const void *arg), const void *arg,
                int64_t deadline)
 {
-    if (linger->spin_us > 0)
-        return spin(linger, news, arg, deadline);
-    return linger->spin_us == 0 && stroll(linger, news, arg, deadline);
+    if (patience->spin_us > 0)
+        return spin(patience, news, arg, deadline);
+    return patience->spin_us == 0 && stroll(patience, news, arg, deadline);
 }

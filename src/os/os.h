@@ -35,13 +35,13 @@ void mp_pause(void); /* a millisecond, for who is to look again where poll() can
 /* ---- linger.c: to look for news for a while before going to sleep ---------------------------- */
 
 /* Zeroed: as seems good, giving way to others who want the CPU. */
-struct lingering {
+struct patience {
     int32_t spin_us; /* above 0: so long, without giving way; below 0: not at all */
     uint32_t rounds;
 };
 
 /* True: there is news.  False, at the deadline at the latest: not yet. */
-bool mp_linger(struct lingering *linger, bool (*news)(const void *arg), const void *arg,
+bool mp_linger(struct patience *patience, bool (*news)(const void *arg), const void *arg,
                int64_t deadline);
 
 /* ---- fd.c, fd_*.c: descriptors -----------------------------------------------------------------

@@ -62,7 +62,7 @@ _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
     struct worker worker = {.region = sup->region,
                             .number = number,
                             .items_left = options->tasks_per_worker,
-                            .linger = {.spin_us = options->spin_us}};
+                            .patience = {.spin_us = options->spin_us}};
     enum worker_end end;
     int32_t r = 0;
 

@@ -374,7 +374,7 @@ static bool has_news_soon(mproc_pool *pool, int64_t deadline)
     if (news || pool->slots_used > LINGER_SLOTS)
         return news;
     pthread_mutex_unlock(&pool->lock);
-    news = mp_linger(&pool->linger, has_news, &outlook, deadline);
+    news = mp_linger(&pool->patience, has_news, &outlook, deadline);
     pthread_mutex_lock(&pool->lock);
     return news;
 }
@@ -384,8 +384,8 @@ static bool linger(mproc_pool *pool, const struct waiter *self, int64_t deadline
 {
     int64_t until = mp_now(), now = until;
 
-    if (pool->linger.spin_us > 0)
-        until += (int64_t)pool->linger.spin_us * NS_PER_US;
+    if (pool->patience.spin_us > 0)
+        until += (int64_t)pool->patience.spin_us * NS_PER_US;
     /* In slices: other threads may see what this one waits for, or post more than it looks at.  Not
      * where the generation is to end: whatever is written there, the grace is to be over in time. */
     while (pool->generation.grace == MP_FOREVER && now < deadline && !self->done(self->arg)) {

@@ -82,7 +82,7 @@ static int check_options(const mproc_pool_options *options)
     return mp_resolve_limits(NULL, options->time_limit_ms, options->retries, &ignored);
 }
 
-/* How long who waits for news looks for it before it sleeps: as struct lingering has it. */
+/* How long who waits for news looks for it before it sleeps: as struct patience has it. */
 static int32_t resolve_spin(int32_t spin_us, int32_t workers)
 {
     int32_t quota;
@@ -204,7 +204,7 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
     made->references = 1;
     made->options = checked;
     made->options.spin_us = resolve_spin(checked.spin_us, workers);
-    made->linger.spin_us = made->options.spin_us;
+    made->patience.spin_us = made->options.spin_us;
     made->generation = GENERATION_NONE;
     made->region.memory = MEMORY_NONE;
     made->loop.fd = -1;

@@ -144,8 +144,8 @@ struct mproc_pool {
     int64_t least_limit_ns; /* of theirs */
 
     struct list waiters;
-    struct lingering linger;   /* the sleeper's, before it sleeps */
-    struct waiter *sleeper; /* the one who sleeps on the bell, without the lock; NULL: nobody */
+    struct patience patience; /* the sleeper's, before it sleeps */
+    struct waiter *sleeper;   /* the one who sleeps on the bell, without the lock; NULL: nobody */
     uint64_t deaths_seen;
     uint64_t lost_seen;
     struct loop loop;

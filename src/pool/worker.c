@@ -397,7 +397,7 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
         return false;
     /* Whoever was woken for nothing sleeps on at once: there may be many bytes too many. */
     while (!mp_queue_pop(worker->region, &id)) {
-        if (!slept && mp_linger(&worker->linger, has_ticket, worker->region, MP_FOREVER))
+        if (!slept && mp_linger(&worker->patience, has_ticket, worker->region, MP_FOREVER))
             continue;
         if (!sleep_till_woken(worker, self, end))
             return false;

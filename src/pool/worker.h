@@ -11,7 +11,7 @@ struct worker {
     int wake;            /* read end of the wake pipe */
     int bell;            /* write end of the bell pipe */
     uint32_t items_left; /* until it is to be replaced; 0: no end */
-    struct lingering linger;
+    struct patience patience;
     int loop; /* write end of the loop's bell */
     /* By mp_worker_run(). */
     struct mark wake_mark;

@@ -10,7 +10,7 @@
 #include "support.h"
 
 #include "os/os.h"
-#include "shm/region.h"
+#include "pool/pool.h"
 
 #include <mproc/mproc.h>
 
@@ -46,10 +46,9 @@ static struct stage {
 
 static uint32_t published;         /* the id of the job that was submitted last */
 static int64_t stall_before_claim; /* ns, for each worker forked from now on */
-/* Shared, or NULL: who claims waits until its supervisor has looked at a word. */
+/* Shared, or NULL: who claims waits until its supervisor has looked. */
 static struct look {
     _Atomic int32_t supervisor; /* 0: nobody waits */
-    _Atomic int32_t questions_left;
 } * look;
 
 static struct step_log *log_of(uint32_t id)
@@ -58,29 +57,27 @@ static struct step_log *log_of(uint32_t id)
                  : NULL;
 }
 
-void __real_mp_word_publish(chunk_word *word, uint32_t id);
+int __real_mp_job_post(struct job *job, int64_t limit_ns);
+int __real_mp_poll(struct pollfd *fds, size_t count, int64_t deadline);
 bool __real_mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *claimed);
-chunk_word *__real_mp_region_word(const struct region *region, uint64_t offset);
-int64_t __real_mp_now(void);
 bool __real_mp_word_finish(chunk_word *word, uint64_t claimed, enum chunk_state ended);
 bool __real_mp_word_stop(chunk_word *word, uint64_t seen);
-void __wrap_mp_word_publish(chunk_word *word, uint32_t id);
+int __wrap_mp_job_post(struct job *job, int64_t limit_ns);
+int __wrap_mp_poll(struct pollfd *fds, size_t count, int64_t deadline);
 bool __wrap_mp_word_claim(chunk_word *word, uint32_t id, unsigned worker, uint64_t *claimed);
-chunk_word *__wrap_mp_region_word(const struct region *region, uint64_t offset);
-int64_t __wrap_mp_now(void);
 bool __wrap_mp_word_finish(chunk_word *word, uint64_t claimed, enum chunk_state ended);
 bool __wrap_mp_word_stop(chunk_word *word, uint64_t seen);
 
-void __wrap_mp_word_publish(chunk_word *word, uint32_t id)
+int __wrap_mp_job_post(struct job *job, int64_t limit_ns)
 {
-    struct step_log *entry = log_of(id);
+    struct step_log *entry = log_of(job->id);
 
-    published = id;
+    published = job->id;
     if (entry) {
         memset(entry, 0, sizeof *entry);
-        entry->id = id;
+        entry->id = job->id;
     }
-    __real_mp_word_publish(word, id);
+    return __real_mp_job_post(job, limit_ns);
 }
 
 static void stall(int64_t ns)
@@ -91,30 +88,16 @@ static void stall(int64_t ns)
         poll(NULL, 0, 1);
 }
 
-static bool is_awaited(void)
+/* The supervisor has looked at every word with a limit, before it sleeps again. */
+int __wrap_mp_poll(struct pollfd *fds, size_t count, int64_t deadline)
 {
-    return look && atomic_load(&look->supervisor) == (int32_t)getpid();
-}
-
-/* The supervisor finds the word that a worker has noted.  It asks for the time, looks at the word,
- * and asks again. */
-chunk_word *__wrap_mp_region_word(const struct region *region, uint64_t offset)
-{
-    if (is_awaited())
-        atomic_store(&look->questions_left, 2);
-    return __real_mp_region_word(region, offset);
-}
-
-int64_t __wrap_mp_now(void)
-{
-    if (is_awaited() && atomic_fetch_sub(&look->questions_left, 1) == 1)
+    if (look && atomic_load(&look->supervisor) == (int32_t)getpid())
         atomic_store(&look->supervisor, 0);
-    return __real_mp_now();
+    return __real_mp_poll(fds, count, deadline);
 }
 
 static void await_look(void)
 {
-    atomic_store(&look->questions_left, 0);
     atomic_store(&look->supervisor, (int32_t)getppid());
     while (atomic_load(&look->supervisor))
         poll(NULL, 0, 1);

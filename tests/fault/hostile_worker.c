@@ -72,30 +72,33 @@ static void begin_deed(struct deed *deed, const struct enemy *enemy)
         deed->region = enemy->pool->region;
     else
         find_memory(&deed->region);
-    deed->tastes = enemy->seed % 4 ? (unsigned)(enemy->seed >> 8 & 0x7f) : 0;
+    deed->tastes = enemy->seed % 4 ? (unsigned)(enemy->seed >> 8 & 0x1ff) : 0;
 }
 
 /* A place where the host or the supervisor will look, more often than elsewhere.  A call has its
  * tastes: what spoils a word breaks the pool, and hides what else there is. */
 static char *place(struct deed *deed, size_t size)
 {
-    enum { OUTCOME = offsetof(struct job_shm, outcome) };
+    enum { OUTCOME = offsetof(struct job_shm, outcome), PARTS = 10 };
     const struct region *r = &deed->region;
     size_t slot = r->jobs_offset + draw(deed, SLOTS_NEAR) * sizeof(struct job_shm);
-    const size_t parts[][2] = {{0, r->workers_offset},
-                               {r->workers_offset, r->ready_offset - r->workers_offset},
-                               {r->ready_offset, SLOTS_NEAR},
-                               {slot, offsetof(struct job_shm, word)},
-                               {slot + OUTCOME, sizeof(struct outcome_shm)},
-                               {slot, sizeof(struct job_shm)},
-                               {r->heap_offset, 65536},
-                               {0, r->memory.size}};
-    size_t part = 7;
+    const size_t parts[PARTS][2] = {
+        {0, r->workers_offset},
+        {r->workers_offset, r->ready_offset - r->workers_offset},
+        {r->ready_offset, SLOTS_NEAR},
+        {r->idle_offset, sizeof(uint64_t)},
+        {r->queue_offset, offsetof(struct queue_shm, tickets) + SLOTS_NEAR},
+        {slot, offsetof(struct job_shm, word)},
+        {slot + OUTCOME, sizeof(struct outcome_shm)},
+        {slot, sizeof(struct job_shm)},
+        {r->heap_offset, 65536},
+        {0, r->memory.size}};
+    size_t part = PARTS - 1;
     size_t at;
 
     if (r->words_offset)
         do
-            part = draw(deed, 8);
+            part = draw(deed, PARTS);
         while (deed->tastes && !(deed->tastes >> part & 1));
     at = parts[part][0] + draw(deed, parts[part][1] + 1) / 8 * 8;
     return r->memory.base + (at < r->memory.size - size ? at : r->memory.size - size);
@@ -195,6 +198,47 @@ static void write_much(struct deed *deed)
 #endif
 }
 
+/* ---- the queue ------------------------------------------------------------------------------- */
+
+/* As one who is not content with scribbling. */
+static void abuse_queue(struct deed *deed)
+{
+    const struct region *r = &deed->region;
+    struct queue_shm *queue = mp_region_queue(r);
+    uint64_t head = atomic_load(&queue->head);
+    uint32_t id;
+
+    switch (draw(deed, 8)) {
+    case 0: /* take tickets, for nobody */
+        while (mp_queue_pop(r, &id))
+            ;
+        break;
+    case 1: /* make others take them again */
+        atomic_store(&queue->head, head - (head ? draw(deed, head) : 0));
+        break;
+    case 2: /* hide them */
+        atomic_store(&queue->tail, head);
+        break;
+    case 3:
+        atomic_store(&queue->head, number(deed));
+        break;
+    case 4: /* more than there ever were, and they never end */
+        atomic_store(&queue->tail, number(deed));
+        break;
+    case 5:
+        for (uint32_t i = 0; i < MP_QUEUE_SIZE; i++)
+            atomic_store(&queue->tickets[i], (uint32_t)test_random(&deed->random));
+        break;
+    case 6:
+        atomic_store(mp_region_idle(r), test_random(&deed->random));
+        break;
+    default:
+        for (uint32_t i = 0; i < HOSTILE_WORKERS; i++)
+            mp_queue_leave_idle(r, i);
+    }
+    atomic_fetch_add(&stage->writes, 1);
+}
+
 /* ---- pipes ----------------------------------------------------------------------------------- */
 
 static void flood(int fd)
@@ -205,41 +249,36 @@ static void flood(int fd)
     (void)n;
 }
 
-/* Tickets of one's own: the reading end of a pipe is a way to its writing end. */
-static void forge_tickets(struct deed *deed, int tickets)
+/* Wake the others for nothing: the reading end of a pipe is a way to its writing end. */
+static void wake_others(struct deed *deed, int wake)
 {
     char path[64];
     int fd;
 
-    snprintf(path, sizeof path, "/proc/self/fd/%d", tickets);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", wake);
     fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    for (int i = 0; fd >= 0 && i < 100; i++) {
-        uint64_t ticket = draw(deed, 2) ? draw(deed, SLOTS_NEAR) << MP_TAG_BITS | draw(deed, 9)
-                                        : test_random(&deed->random);
-        ssize_t n = write(fd, &ticket, draw(deed, 50) ? sizeof ticket : draw(deed, 8));
-
-        (void)n;
-    }
+    for (uint64_t i = draw(deed, 8); fd >= 0 && i > 0; i--)
+        flood(fd);
     close(fd);
 }
 
-/* Read tickets, for nobody. */
-static void swallow_tickets(int tickets)
+/* Read what was to wake others. */
+static void swallow_bytes(int wake)
 {
-    int flags = fcntl(tickets, F_GETFL);
+    int flags = fcntl(wake, F_GETFL);
     char bytes[256];
 
-    fcntl(tickets, F_SETFL, flags | O_NONBLOCK);
-    while (read(tickets, bytes, sizeof bytes) > 0)
+    fcntl(wake, F_SETFL, flags | O_NONBLOCK);
+    while (read(wake, bytes, sizeof bytes) > 0)
         ;
-    fcntl(tickets, F_SETFL, flags);
+    fcntl(wake, F_SETFL, flags);
 }
 
 static void abuse_pipes(struct deed *deed)
 {
     int bell = deed->enemy.pool->generation.fds[BELL_WRITE];
-    int tickets = deed->enemy.pool->generation.fds[WAKE_READ];
-    int fd = draw(deed, 2) ? bell : tickets;
+    int wake = deed->enemy.pool->generation.fds[WAKE_READ];
+    int fd = draw(deed, 2) ? bell : wake;
 
     switch (draw(deed, 8)) {
     case 0:
@@ -247,10 +286,10 @@ static void abuse_pipes(struct deed *deed)
             flood(bell);
         break;
     case 1:
-        swallow_tickets(tickets);
+        swallow_bytes(wake);
         break;
     case 2:
-        forge_tickets(deed, tickets);
+        wake_others(deed, wake);
         break;
     case 3: /* of the open file, which others share */
         fcntl(fd, F_SETFL, (fcntl(fd, F_GETFL) ^ O_NONBLOCK));
@@ -259,7 +298,7 @@ static void abuse_pipes(struct deed *deed)
         close(fd);
         break;
     case 5:
-        close(dup2(draw(deed, 2) ? 0 : tickets, bell));
+        close(dup2(draw(deed, 2) ? 0 : wake, bell));
         break;
 #ifdef F_SETPIPE_SZ
     case 6:
@@ -338,6 +377,8 @@ static int32_t be_hostile(void)
     write_one(&deed);
     if (draw(&deed, 4) == 0)
         write_much(&deed);
+    if (enemy.pool && draw(&deed, 16) == 0)
+        abuse_queue(&deed);
     if (enemy.pool && enemy.hostility >= HOSTILE_TO_PIPES && draw(&deed, 4) == 0)
         abuse_pipes(&deed);
     if (enemy.pool && enemy.hostility >= HOSTILE_TO_ALL && draw(&deed, 16) == 0)

@@ -72,7 +72,7 @@ static void *work(void *arg)
                                 .bell = crew->bell,
                                 .loop = crew->loop,
                                 .items_left = crew->tasks_per_worker,
-                                .linger = {.spin_us = crew->spin_us}};
+                                .patience = {.spin_us = crew->spin_us}};
 
         if (mp_worker_run(&worker) == WORKER_LEFT)
             return NULL;

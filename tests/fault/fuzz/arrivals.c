@@ -2,7 +2,7 @@
 /*
  * What arrives from workers: the host maps, submits, waits and cancels, and whenever it would sleep
  * the fuzzer writes into the shared memory: chunk words, outcomes, ready bits, counts, plausible or
- * not, or any bytes anywhere; rings, swallows tickets, dies.  The host must touch nothing that is
+ * not, or any bytes anywhere; the queue of tickets; rings, swallows tickets, dies.  The host must touch nothing that is
  * not its own, hand out nothing that it should have checked, and come to an end.
  */
 #include "world.h"
@@ -79,9 +79,34 @@ static void write_anywhere(size_t offset, size_t size)
 static void swallow_tickets(void)
 {
     char bytes[256];
+    uint32_t id;
 
+    while (mp_queue_pop(&pool->region, &id))
+        ;
     while (mp_read(pool->generation.fds[WAKE_READ], bytes, sizeof bytes) > 0)
         ;
+}
+
+static void spoil_queue(void)
+{
+    struct queue_shm *queue = mp_region_queue(&pool->region);
+
+    switch (take_byte() % 5) {
+    case 0:
+        atomic_store(&queue->head, take_number());
+        break;
+    case 1:
+        atomic_store(&queue->tail, take_number());
+        break;
+    case 2:
+        atomic_store(&queue->tickets[take_byte() % MP_QUEUE_SIZE], (uint32_t)take_number());
+        break;
+    case 3:
+        atomic_fetch_add(&queue->head, 1); /* as a worker that takes one and dies */
+        break;
+    default:
+        atomic_store(mp_region_idle(&pool->region), take_number());
+    }
 }
 
 static void spoil_job(const struct job *job)
@@ -133,6 +158,9 @@ static void spoil(struct crew *crew)
     case 6:
         if (take_byte() % 8 == 0)
             crew_dies(crew);
+        break;
+    case 7:
+        spoil_queue();
         break;
     default:
         if (job)

@@ -108,7 +108,8 @@ static void run_worker(struct crew *crew, volatile unsigned number)
                             .wake = crew->generation->fds[WAKE_READ],
                             .bell = crew->bell,
                             .loop = crew->generation->fds[LOOP_WRITE],
-                            .items_left = crew->options->tasks_per_worker};
+                            .items_left = crew->options->tasks_per_worker,
+                            .patience = {.spin_us = crew->options->spin_us}};
 
     if (*hanging && !mend(crew, number, true))
         return;
@@ -372,11 +373,13 @@ static void call_pool(void)
         if (*place)
             return;
         memset(&options, 0, sizeof options);
-        options.pool = (mproc_pool_options){.size = a_struct_size(sizeof options.pool),
-                                            .arena_size = take_byte() < 250 ? 65536 : take_number(),
-                                            .time_limit_ms = take_byte() < 250 ? 0 : a_timeout(),
-                                            .retries = take_byte() % 3,
-                                            .tasks_per_worker = take_byte() % 4};
+        options.pool =
+            (mproc_pool_options){.size = a_struct_size(sizeof options.pool),
+                                 .arena_size = take_byte() < 250 ? 65536 : take_number(),
+                                 .time_limit_ms = take_byte() < 250 ? 0 : a_timeout(),
+                                 .retries = take_byte() % 3,
+                                 .tasks_per_worker = take_byte() % 4,
+                                 .spin_us = take_byte() < 250 ? 0 : (int32_t)take_number()};
         mproc_pool_create(take_byte() < 250 ? place : NULL,
                           take_byte() < 250 ? 1 + take_byte() % WORKERS_MAX : -1, &options.pool);
     }

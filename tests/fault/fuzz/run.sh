@@ -27,12 +27,12 @@ esac
 
 # A small build, so that tags come round and slots run out.  Memory, time, processes and what watches
 # them are the target's.
-flags="-g -O1 -std=c11 -D_XOPEN_SOURCE=700 -D_DEFAULT_SOURCE -DMP_SLOTS=64 -DMP_TAG_BITS=4 -pthread
+flags="-g -O1 -std=c11 -D_XOPEN_SOURCE=700 -D_DEFAULT_SOURCE -DMP_SLOTS=64 -DMP_TAG_BITS=4 -DMP_QUEUE_SIZE=8 -pthread
     -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
     -Isrc -Iinclude -Itests/fault/fuzz"
 host="tests/fault/fuzz/world.c src/error.c src/options.c src/cpu.c src/os/fd.c src/os/fd_linux.c
     src/os/fork.c src/os/bond_linux.c src/os/cpu_posix.c src/os/code_posix.c src/shm/arena.c
-    src/shm/region.c src/shm/word.c src/pool/pool.c src/pool/generation.c src/pool/worker.c
+    src/shm/region.c src/shm/queue.c src/shm/word.c src/pool/pool.c src/pool/generation.c src/pool/worker.c
     src/pool/submit.c src/pool/gather.c src/pool/chunk.c src/pool/future.c src/pool/map.c src/pool/bytes.c"
 
 passed=0

@@ -64,6 +64,29 @@ uint64_t take_number(void)
     return number;
 }
 
+/* ---- the workers' turn ----------------------------------------------------------------------- */
+
+static bool at_their_turn;
+
+static void give_turn(void)
+{
+    at_their_turn = true;
+    workers_turn();
+    at_their_turn = false;
+}
+
+/* A worker has no news to wait for: there is nobody else. */
+bool mp_linger(struct patience *patience, bool (*news)(const void *arg), const void *arg,
+               int64_t deadline)
+{
+    (void)deadline;
+    if (patience->spin_us < 0 || at_their_turn)
+        return false;
+    now += NS_PER_MS / 10;
+    give_turn();
+    return news(arg);
+}
+
 /* ---- time ------------------------------------------------------------------------------------ */
 
 int64_t mp_now(void)
@@ -89,7 +112,7 @@ int mp_poll(struct pollfd *fds, size_t count, int64_t deadline)
     int ready;
 
     now += NS_PER_MS / 10;
-    workers_turn();
+    give_turn();
     ready = poll(fds, (nfds_t)count, 0);
     quiet = ready ? 0 : quiet + 1;
     if (ready == 0 && (deadline == MP_FOREVER || quiet > QUIET_MAX)) {
