@@ -92,7 +92,8 @@ static const struct member failure[] = {
     MEMBER(mproc_failure, index, UNSIGNED), MEMBER(mproc_failure, error, SIGNED),
     MEMBER(mproc_failure, code, SIGNED),    MEMBER(mproc_failure, signal, SIGNED),
     MEMBER(mproc_failure, pid, SIGNED),     MEMBER(mproc_failure, attempts, SIGNED),
-    MEMBER(mproc_failure, text, ARRAY),     LAST,
+    MEMBER(mproc_failure, text, ARRAY),     MEMBER(mproc_failure, worker, SIGNED),
+    MEMBER(mproc_failure, ran_ms, SIGNED),  LAST,
 };
 
 #define TYPE(type, members)                                                                        \

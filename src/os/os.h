@@ -26,7 +26,9 @@
 
 #define MP_FOREVER INT64_MAX
 
-int64_t mp_now(void);                    /* nanoseconds of the monotonic clock.  Child. */
+int64_t mp_now(void); /* nanoseconds of the monotonic clock.  Child. */
+/* The same clock as it was at its last tick, some milliseconds ago at most: cheap.  Child. */
+int64_t mp_now_coarse(void);
 int64_t mp_deadline(int64_t timeout_ms); /* as mp_now(); MP_FOREVER for a negative timeout */
 /* poll() until something is ready (its count) or the deadline has passed (0); EINTR is not seen. */
 int mp_poll(struct pollfd *fds, size_t count, int64_t deadline);

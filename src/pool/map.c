@@ -176,7 +176,7 @@ static struct tally gather(const struct map_call *call)
 /* What the call returns.  `waited`: what waiting for the job came to. */
 static int conclude(const struct map_call *call, const struct tally *tally, int waited)
 {
-    mproc_failure failure = {.size = sizeof failure};
+    mproc_failure failure = {.size = sizeof failure, .worker = -1};
 
     if (tally->error)
         mp_job_status(&call->job, tally->first, &failure);

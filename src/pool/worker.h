@@ -16,7 +16,8 @@ struct worker {
     struct mark tickets_mark;
     struct mark bell_mark;
     struct mark loop_mark;
-    bool unheard; /* it should have rung, and the bell is not there */
+    bool unheard;  /* it should have rung, and the bell is not there */
+    int64_t began; /* mp_now_coarse() when the chunk that it runs was begun */
 };
 
 enum worker_end {
@@ -27,6 +28,11 @@ enum worker_end {
 };
 
 enum worker_end mp_worker_run(struct worker *worker);
+/* meter.c: a chunk was claimed. */
+void mp_meter_begin(struct worker *worker);
+/* How long the present chunk has been run, in nanoseconds. */
+int64_t mp_meter_ran(const struct worker *worker);
+
 /* What was left with mproc_fail() since the last task, if anything: WORKER_TEXT_MAX bytes. */
 const char *mp_worker_fail_text(void);
 
