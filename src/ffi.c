@@ -57,6 +57,7 @@ static const struct member pool_options[] = {
     MEMBER(mproc_pool_options, tasks_per_worker, UNSIGNED),
     MEMBER(mproc_pool_options, keep_descriptors, SIGNED),
     MEMBER(mproc_pool_options, nice, SIGNED),
+    MEMBER(mproc_pool_options, in_process, SIGNED),
     LAST,
 };
 

@@ -82,6 +82,12 @@ typedef struct mproc_pool_options {
      * them.  Their standard input is /dev/null always. */
     int32_t keep_descriptors;
     int32_t nice; /* added to the workers' nice value */
+    /* Non-zero: no processes.  Each task is run, as worker 0 of 1, by the calling thread in the call
+     * that hands it over, so that a debugger sees it.  Results, their order, statuses and failures
+     * are the same; but a crash or an exit is the program's own, time limits are not enforced, what
+     * runs is not cancelled, the hooks are not called and `nice` does nothing. */
+    int32_t in_process;
+    int32_t reserved; /* 0 */
 } mproc_pool_options;
 
 typedef struct mproc_map_options {
