@@ -56,13 +56,8 @@ if succeeds 'a shared object of the static library' compiled -shared -fPIC -I"$p
     [ -z "$strange" ] || fail "names in libmproc.a that are not ours: $strange"
 fi
 
-# ---- paths -------------------------------------------------------------------------------------------
+# ---- texts -------------------------------------------------------------------------------------------
 
-for file in "$libdir/libmproc.a" "$library"; do
-    # A Debug build keeps them, so that debuggers find the sources.
-    readelf --debug-dump=info "$file" 2>/dev/null | grep -m 1 -q 'DW_AT_comp_dir.*: /' && continue
-    LC_ALL=C grep -a -q -F "$root/" "$file" && fail "$(basename "$file") knows where it was built"
-done
 files=$(find "$prefix" -type f \( -name '*.cmake' -o -name '*.pc' -o -name '*.[1-9]' \) \
     -exec grep -l -e "$prefix" -e "$root" {} +)
 [ -z "$files" ] || fail "with a path of this machine: $files"
