@@ -106,6 +106,9 @@ int mp_memory_discard(const struct memory *memory, size_t offset, size_t length)
 void mp_memory_close(struct memory *memory);
 int mp_memory_object(size_t size); /* an unnamed memory object's descriptor, for mp_memory_open() */
 int mp_memory_size(int fd, size_t size); /* ftruncate(), for mp_memory_object() */
+/* Not in a core file: to write one would read, and so make real, all that was never used.  Nothing
+ * is done where the system cannot. */
+void mp_memory_leave_out_of_core(void *base, size_t size);
 
 /* ---- fork.c: fork, and who must not inherit what -----------------------------------------------
  */
