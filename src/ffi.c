@@ -57,6 +57,8 @@ static const struct member pool_options[] = {
     MEMBER(mproc_pool_options, tasks_per_worker, UNSIGNED),
     MEMBER(mproc_pool_options, keep_descriptors, SIGNED),
     MEMBER(mproc_pool_options, nice, SIGNED),
+    MEMBER(mproc_pool_options, spin_us, SIGNED),
+    MEMBER(mproc_pool_options, in_process, SIGNED),
     LAST,
 };
 
@@ -92,7 +94,8 @@ static const struct member failure[] = {
     MEMBER(mproc_failure, index, UNSIGNED), MEMBER(mproc_failure, error, SIGNED),
     MEMBER(mproc_failure, code, SIGNED),    MEMBER(mproc_failure, signal, SIGNED),
     MEMBER(mproc_failure, pid, SIGNED),     MEMBER(mproc_failure, attempts, SIGNED),
-    MEMBER(mproc_failure, text, ARRAY),     LAST,
+    MEMBER(mproc_failure, text, ARRAY),     MEMBER(mproc_failure, worker, SIGNED),
+    MEMBER(mproc_failure, ran_ms, SIGNED),  LAST,
 };
 
 #define TYPE(type, members)                                                                        \

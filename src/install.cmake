@@ -28,7 +28,8 @@ install(DIRECTORY include/mproc DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONEN
 
 configure_package_config_file(src/mproc-config.cmake.in mproc-config.cmake
   INSTALL_DESTINATION ${package_dir}
-  NO_SET_AND_CHECK_MACRO)
+  NO_SET_AND_CHECK_MACRO
+  NO_CHECK_REQUIRED_COMPONENTS_MACRO)
 write_basic_package_version_file(mproc-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES
   ${PROJECT_BINARY_DIR}/mproc-config.cmake

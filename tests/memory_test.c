@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -159,6 +161,44 @@ static void it_cannot_be_made_smaller_or_larger(void **state)
         skip();
 }
 
+/* The flags in the paragraph of /proc/self/smaps about the mapping that begins at `base`; none: "". */
+static void flags_of(const void *base, char *flags, int size)
+{
+    FILE *smaps = fopen("/proc/self/smaps", "r");
+    char line[512], begin[32];
+    bool here = false;
+
+    flags[0] = 0;
+    snprintf(begin, sizeof begin, "%lx-", (unsigned long)base);
+    while (smaps && fgets(line, sizeof line, smaps)) {
+        if (strncmp(line, begin, strlen(begin)) == 0)
+            here = true;
+        if (here && strncmp(line, "VmFlags:", 8) == 0) {
+            snprintf(flags, (size_t)size, "%s", line);
+            break;
+        }
+    }
+    if (smaps)
+        fclose(smaps);
+}
+
+/* A crash with a large arena would else take minutes and all memory, to write zeros. */
+static void it_is_not_in_core_files(void **state)
+{
+    struct memory memory = MEMORY_NONE;
+    char flags[512];
+    bool left_out;
+
+    (void)state;
+    assert_int_equal(mp_memory_open(&memory, 4 * page()), 0);
+    left_out = mp_memory_discard(&memory, 0, page()) == 0;
+    flags_of(memory.base, flags, sizeof flags);
+    mp_memory_close(&memory);
+    if (!left_out || !flags[0])
+        skip();
+    assert_non_null(strstr(flags, " dd"));
+}
+
 static const struct CMUnitTest tests[] = {
     TEST(what_is_mapped_is_zero_and_can_be_written),
     TEST(forks_share_it),
@@ -169,6 +209,7 @@ static const struct CMUnitTest tests[] = {
     TEST(what_is_committed_is_there),
     TEST(what_is_discarded_reads_as_zero),
     TEST(it_cannot_be_made_smaller_or_larger),
+    TEST(it_is_not_in_core_files),
 };
 
 int main(void)

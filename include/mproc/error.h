@@ -41,6 +41,9 @@ typedef struct mproc_failure {
     int32_t pid;               /* MPROC_ETASK, _ECRASHED, _ELIMIT: of the worker that ran it last */
     int32_t attempts;          /* how often the item was begun */
     char text[MPROC_TEXT_MAX]; /* what the task left with mproc_fail(), or why the pool broke */
+    int32_t worker;            /* where there is a pid: the number of that worker; else -1 */
+    int64_t ran_ms;            /* and how long it had run the item (or its chunk), in
+                                  milliseconds, as exactly as a clock of some milliseconds tells */
 } mproc_failure;
 
 /*
@@ -48,6 +51,13 @@ typedef struct mproc_failure {
  * is constant: never freed, good for ever, the same for all threads.
  */
 const char *mproc_strerror(int error);
+
+/*
+ * The failure in words, one line without its end: "item 17: worker 3 (pid 4242) killed by SIGSEGV
+ * after 0.8 s".  At most size - 1 bytes and a zero are written at `text` (NULL only with 0).
+ * Returns how long the whole line is, or -EINVAL.  Any process and thread may call.
+ */
+int mproc_failure_describe(const mproc_failure *failure, char *text, size_t size);
 
 #ifdef __cplusplus
 }

@@ -88,6 +88,11 @@ typedef struct mproc_pool_options {
      * than workers, else as long as it pays, giving way to others); -1: not at all; 1,000,000 at
      * most. */
     int32_t spin_us;
+    /* Non-zero: no processes.  Each task is run, as worker 0 of 1, by the calling thread in the call
+     * that hands it over, so that a debugger sees it.  Results, their order, statuses and failures
+     * are the same; but a crash or an exit is the program's own, time limits are not enforced, what
+     * runs is not cancelled, the hooks are not called and `nice` does nothing. */
+    int32_t in_process;
     int32_t reserved; /* 0 */
 } mproc_pool_options;
 

@@ -22,6 +22,23 @@ int64_t mp_now(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+#if defined(CLOCK_MONOTONIC_COARSE)
+#define COARSE CLOCK_MONOTONIC_COARSE
+#elif defined(CLOCK_MONOTONIC_FAST)
+#define COARSE CLOCK_MONOTONIC_FAST
+#else
+#define COARSE CLOCK_MONOTONIC
+#endif
+
+int64_t mp_now_coarse(void)
+{
+    struct timespec t;
+
+    if (clock_gettime(COARSE, &t)) /* a kernel older than the headers */
+        return mp_now();
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 int64_t mp_deadline(int64_t timeout_ms)
 {
     int64_t now;

@@ -31,6 +31,7 @@ int mp_memory_open(struct memory *memory, size_t size)
         mp_close(fd);
         return r;
     }
+    mp_memory_leave_out_of_core(base, size);
     *memory = (struct memory){base, size, fd, mp_mark(fd)};
     return 0;
 }

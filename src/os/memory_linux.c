@@ -36,3 +36,8 @@ int mp_memory_discard(const struct memory *memory, size_t offset, size_t length)
         return -errno;
     return 0;
 }
+
+void mp_memory_leave_out_of_core(void *base, size_t size)
+{
+    madvise(base, size, MADV_DONTDUMP);
+}

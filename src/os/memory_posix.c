@@ -43,3 +43,9 @@ int mp_memory_discard(const struct memory *memory, size_t offset, size_t length)
     (void)length;
     return -ENOTSUP;
 }
+
+void mp_memory_leave_out_of_core(void *base, size_t size)
+{
+    (void)base;
+    (void)size;
+}

@@ -26,7 +26,9 @@
 
 #define MP_FOREVER INT64_MAX
 
-int64_t mp_now(void);                    /* nanoseconds of the monotonic clock.  Child. */
+int64_t mp_now(void); /* nanoseconds of the monotonic clock.  Child. */
+/* The same clock as it was at its last tick, some milliseconds ago at most: cheap.  Child. */
+int64_t mp_now_coarse(void);
 int64_t mp_deadline(int64_t timeout_ms); /* as mp_now(); MP_FOREVER for a negative timeout */
 /* poll() until something is ready (its count) or the deadline has passed (0); EINTR is not seen. */
 int mp_poll(struct pollfd *fds, size_t count, int64_t deadline);
@@ -116,6 +118,9 @@ int mp_memory_discard(const struct memory *memory, size_t offset, size_t length)
 void mp_memory_close(struct memory *memory);
 int mp_memory_object(size_t size); /* an unnamed memory object's descriptor, for mp_memory_open() */
 int mp_memory_size(int fd, size_t size); /* ftruncate(), for mp_memory_object() */
+/* Not in a core file: to write one would read, and so make real, all that was never used.  Nothing
+ * is done where the system cannot. */
+void mp_memory_leave_out_of_core(void *base, size_t size);
 
 /* ---- fork.c: fork, and who must not inherit what -----------------------------------------------
  */

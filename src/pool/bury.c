@@ -79,15 +79,17 @@ struct corpse {
 static void fill_outcome(const struct corpse *dead)
 {
     struct outcome_shm *outcome = mp_region_outcome(dead->sup->region, dead->job, dead->chunk);
+    const struct worker_shm *record = mp_region_worker(dead->sup->region, dead->number);
 
     if (!outcome)
         return;
     outcome->code = WIFEXITED(dead->status) ? WEXITSTATUS(dead->status) : 0;
     outcome->signal = WIFSIGNALED(dead->status) ? WTERMSIG(dead->status) : 0;
     outcome->pid = (int32_t)dead->pid;
-    outcome->item = atomic_load_explicit(&mp_region_worker(dead->sup->region, dead->number)->item,
-                                         memory_order_relaxed);
+    outcome->worker = dead->number;
+    outcome->item = atomic_load_explicit(&record->item, memory_order_relaxed);
     outcome->length = 0;
+    outcome->ran_ns = mp_now_coarse() - atomic_load_explicit(&record->began, memory_order_relaxed);
     outcome->text[0] = '\0';
 }
 

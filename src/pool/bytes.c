@@ -167,7 +167,7 @@ static void gather_one(struct bytes_call *call)
 {
     size_t index = call->gathered;
     mproc_future *future = call->futures[index % call->window];
-    mproc_failure failure = {.size = sizeof failure, .index = index};
+    mproc_failure failure = {.size = sizeof failure, .index = index, .worker = -1};
     const void *data;
     size_t length;
     int r = mproc_future_result(future, &data, &length);
@@ -263,6 +263,7 @@ int mproc_pool_map_bytes(mproc_pool *pool, mproc_task_fn fn, void *ctx, const st
     if (r)
         return r;
     call.failure.size = sizeof call.failure;
+    call.failure.worker = -1;
     call.window = (size_t)WINDOW_PER_WORKER * pool->region.workers;
     if (call.window > WINDOW_MAX)
         call.window = WINDOW_MAX;

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { NS_PER_MS = 1000000 };
+
 bool mp_chunk_is_plausible(const struct job *job, struct chunk_view view)
 {
     if (view.id != job->id || view.state == CHUNK_NONE || view.state >= CHUNK_STATE_COUNT)
@@ -77,6 +79,8 @@ static void copy_outcome(const struct job *job, uint64_t chunk, mproc_failure *f
     failure->code = outcome.code;
     failure->signal = outcome.signal;
     failure->pid = outcome.pid;
+    failure->worker = outcome.worker < job->pool->region.workers ? (int32_t)outcome.worker : -1;
+    failure->ran_ms = outcome.ran_ns > 0 ? outcome.ran_ns / NS_PER_MS : 0;
     if (item >= first && item - first < job->chunk_items && item < job->count)
         failure->index = item;
     outcome.text[sizeof outcome.text - 1] = '\0';
@@ -103,7 +107,8 @@ int mp_job_status(const struct job *job, uint64_t chunk, mproc_failure *failure)
     *failure = (mproc_failure){.size = sizeof *failure,
                                .index = chunk * job->chunk_items,
                                .error = error_of(job, view),
-                               .attempts = view.attempts};
+                               .attempts = view.attempts,
+                               .worker = -1};
     if (failure->error == MPROC_ETASK || failure->error == MPROC_ECRASHED ||
         failure->error == MPROC_ELIMIT)
         copy_outcome(job, chunk, failure);
@@ -125,7 +130,7 @@ int mp_failure_give(mproc_failure *to, const mproc_failure *from)
 
 void mp_failure_broken(mproc_pool *pool, mproc_failure *to)
 {
-    mproc_failure failure = {.size = sizeof failure, .error = MPROC_EBROKEN};
+    mproc_failure failure = {.size = sizeof failure, .error = MPROC_EBROKEN, .worker = -1};
 
     mp_pool_lock(pool);
     memcpy(failure.text, pool->why_broken, sizeof failure.text);

@@ -138,7 +138,7 @@ impossible:
 void mp_job_close(struct job *job, bool stop)
 {
     job->closing = true;
-    job->stopping |= stop;
+    job->stopping |= stop && !job->pool->options.in_process; /* who runs it cannot be stopped */
     look_at_job(job);
     if (job->ended) {
         mp_wake_waiters(job->pool);
@@ -320,9 +320,9 @@ static int sleep_on_bell(mproc_pool *pool, int64_t deadline)
     int64_t until = grace_first ? generation->grace : deadline;
     enum awakening awakening;
 
-    pthread_mutex_unlock(&pool->lock);
+    mp_pool_unlock(pool);
     awakening = mp_generation_sleep(generation, until, !told_to_end);
-    pthread_mutex_lock(&pool->lock);
+    mp_pool_lock(pool);
     if (awakening == AWAKE_LATE && !grace_first)
         return -ETIMEDOUT;
     switch (awakening) {
@@ -463,9 +463,12 @@ int mp_wait(mproc_pool *pool, bool (*done)(const void *arg), const void *arg, in
     self.wake = pthread_cond_init(&own, &pool->monotonic) ? &pool->spare : &own;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state); /* the others count on it */
     list_append(&pool->waiters, &self.link);
-    while (r == 0 && !done(arg))
+    while (r == 0 && !done(arg)) {
+        if (mp_inline_work(pool))
+            continue; /* it let go of the lock: look again */
         r = pool->sleeper ? wait_for_sleeper(pool, &self, deadline)
                           : wait_for_bell(pool, &self, deadline);
+    }
     if (done(arg))
         r = 0;
     list_remove(&self.link);
@@ -483,6 +486,8 @@ static bool job_has_ended(const void *job)
 
 void mp_job_wait_stopped(struct job *job, int64_t deadline)
 {
+    if (job->pool->options.in_process)
+        deadline = MP_FOREVER;
     if (mp_wait(job->pool, job_has_ended, job, deadline) == 0)
         return;
     mp_pool_poison(job->pool, "a task could not be stopped");

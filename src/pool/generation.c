@@ -70,6 +70,22 @@ static int open_channels(struct generation *generation)
     return r;
 }
 
+static int start_crew(struct generation *generation, struct supervisor *sup)
+{
+    int r;
+
+    generation->in_process = sup->options->in_process;
+    if (!generation->in_process)
+        return mp_crew_start(generation, sup);
+    r = mp_guard_lock();
+    if (r)
+        return r;
+    mp_guard_close(&generation->guard, WATCH);
+    mp_guard_close(&generation->guard, WATCH_CHILD);
+    mp_guard_unlock();
+    return 0;
+}
+
 int mp_generation_start(struct generation *generation, const struct region *region,
                         const mproc_pool_options *options)
 {
@@ -93,7 +109,7 @@ int mp_generation_start(struct generation *generation, const struct region *regi
     if (r)
         goto free_code;
     CRASH_POINT("pipes open, nobody there");
-    r = mp_crew_start(generation, &sup);
+    r = start_crew(generation, &sup);
     if (r)
         goto close_channels;
     CRASH_POINT("generation started");
@@ -176,8 +192,8 @@ void mp_generation_kill(struct generation *generation, int64_t grace_ms)
     mp_generation_shut(generation); /* who is idle leaves by itself */
     close_end(generation, CONTROL_WRITE);
     CRASH_POINT("told to end");
-    generation->grace_ms = grace_ms;
-    generation->grace = mp_deadline(grace_ms);
+    generation->grace_ms = generation->in_process ? NO_HURRY_MS : grace_ms;
+    generation->grace = mp_deadline(generation->grace_ms);
     mp_generation_nudge(generation); /* who sleeps is to wake when the grace is over */
 }
 
@@ -258,7 +274,7 @@ bool mp_generation_is_torn(const struct generation *generation)
 
 int mp_generation_finish(struct generation *generation)
 {
-    int status = mp_crew_wait(generation, mp_deadline(GRACE_MS));
+    int status = generation->in_process ? 0 : mp_crew_wait(generation, mp_deadline(GRACE_MS));
 
     /* Held up; or the program has made a copy of the control pipe, which keeps it.  Killed it ends,
      * on a machine under whatever load. */

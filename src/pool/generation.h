@@ -21,12 +21,15 @@
 
 /* Twice the first is less than two seconds, and so is STOP_MS with twice the second. */
 enum { GRACE_MS = 900, SHORT_GRACE_MS = 400 };
+/* Without processes nobody can be killed. */
+#define NO_HURRY_MS ((int64_t)365 * 86400 * 1000)
 
 struct generation {
     int fds[GENERATION_FDS];
     struct guard guard;
     pid_t supervisor;
     struct code_map *code; /* what the workers can call */
+    bool in_process;       /* there are no processes: see inline.c */
     bool alive;            /* from a start until the end of file on the bell was seen */
     int64_t grace;         /* told to end: until when that may take; MP_FOREVER: it was not told */
     int64_t grace_ms;      /* how long it was */

@@ -301,8 +301,8 @@ static void give_up_items(struct map_call *call, uint64_t from, uint64_t to, int
     tally->failed += to - from;
     tally->unfinished = error;
     if (!tally->failure.error)
-        tally->failure =
-            (mproc_failure){.size = sizeof tally->failure, .index = from, .error = error};
+        tally->failure = (mproc_failure){
+            .size = sizeof tally->failure, .index = from, .error = error, .worker = -1};
     for (uint64_t i = from; call->options.statuses && i < to; i++)
         call->options.statuses[i] = error;
 }
@@ -403,7 +403,7 @@ static int run_map(struct map_call *call, const mproc_map_options *options)
     if (r || call->spec.count == 0)
         return r;
     call->deadline = call->options.timeout_ms ? mp_deadline(call->options.timeout_ms) : MP_FOREVER;
-    call->tally.failure.size = sizeof call->tally.failure;
+    call->tally.failure = (mproc_failure){.size = sizeof call->tally.failure, .worker = -1};
     mp_pool_lock(pool);
     pool->maps++;
     r = cut(call);

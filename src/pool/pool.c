@@ -26,7 +26,7 @@ int mp_pool_check(const mproc_pool *pool)
 {
     if (!pool)
         return -EINVAL;
-    return pool->epoch == mp_epoch() ? 0 : MPROC_EFOREIGN;
+    return pool->epoch == mp_epoch() && !mp_inline_serves(pool) ? 0 : MPROC_EFOREIGN;
 }
 
 void mp_pool_lock(mproc_pool *pool)
@@ -36,6 +36,7 @@ void mp_pool_lock(mproc_pool *pool)
 
 void mp_pool_unlock(mproc_pool *pool)
 {
+    mp_inline_work(pool);
     pthread_mutex_unlock(&pool->lock);
 }
 
@@ -197,6 +198,8 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
         workers = mproc_cpu_count();
     if (workers > WORKERS_MAX)
         workers = WORKERS_MAX;
+    if (checked.in_process)
+        workers = 1;
     made = calloc(1, sizeof *made);
     if (!made)
         return -ENOMEM;
@@ -221,10 +224,12 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
         mp_publish_slots(made);
         r = mp_generation_start(&made->generation, &made->region, &made->options);
     }
-    if (r)
+    if (r) {
         pool_free(made);
-    else
-        *pool = made;
+        return r;
+    }
+    mp_inline_begin(made);
+    *pool = made;
     return r;
 }
 
@@ -241,7 +246,7 @@ void mp_pool_unref(mproc_pool *pool)
 {
     bool last = --pool->references == 0;
 
-    mp_pool_unlock(pool);
+    pthread_mutex_unlock(&pool->lock); /* nothing is left to be served, nor perhaps the pool */
     if (last)
         pool_free(pool);
 }
@@ -335,6 +340,8 @@ static int start_unlocked(mproc_pool *pool)
     mp_publish_slots(pool);
     mp_pool_unlock(pool);
     r = mp_generation_start(&pool->generation, &pool->region, &pool->options);
+    if (!r)
+        mp_inline_begin(pool);
     mp_pool_lock(pool);
     pool->sleeper = NULL;
     pool->starting = false;

@@ -98,6 +98,16 @@ struct loop {
     struct guard guard;
 };
 
+/* The crew of a pool without processes: see inline.c.  `is_up` to `loop` are of the thread that serves,
+ * or of the one that starts the pool. */
+struct inline_crew {
+    bool serving; /* a thread does */
+    bool is_up;   /* the init function was called, the exit function not yet */
+    uint32_t items_left;
+    int bell;
+    int loop;
+};
+
 /* The time that it may take to stop a task.  With the graces of generation.h: a call returns within
  * two seconds of its limit, whatever the workers do. */
 enum { STOP_MS = 1000 };
@@ -149,6 +159,7 @@ struct mproc_pool {
     uint64_t deaths_seen;
     uint64_t lost_seen;
     struct loop loop;
+    struct inline_crew crew;
 };
 
 /* ---- pool.c ---------------------------------------------------------------------------------- */
@@ -230,6 +241,16 @@ void mp_pool_poison(mproc_pool *pool, const char *what);
 void mp_wake_waiters(mproc_pool *pool);
 /* Somebody has to sleep on the bell, if anybody waits at all. */
 void mp_hand_over(mproc_pool *pool);
+
+/* ---- inline.c: for all pools to call, and only those with `in_process` are changed by it ------- */
+
+/* The generation was started: call the init function. */
+void mp_inline_begin(mproc_pool *pool);
+/* Serve what was posted, with the lock held; true: there was something, and the lock was let go of
+ * meanwhile. */
+bool mp_inline_work(mproc_pool *pool);
+/* Is this a task of that pool, in the process that made it? */
+bool mp_inline_serves(const mproc_pool *pool);
 
 /* ---- loop.c ---------------------------------------------------------------------------------- */
 

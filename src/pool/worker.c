@@ -54,8 +54,10 @@ static void write_failure(struct worker *worker, const struct holding *held, int
     outcome->code = code;
     outcome->signal = 0;
     outcome->pid = (int32_t)getpid();
+    outcome->worker = worker->number;
     outcome->item = item;
     outcome->length = 0;
+    outcome->ran_ns = mp_meter_ran(worker);
     memcpy(outcome->text, fail_text, sizeof outcome->text);
     CRASH_POINT("failure written");
 }
@@ -312,6 +314,7 @@ static enum service try_chunk(struct worker *worker, const struct job_shm *job, 
     limit = atomic_load_explicit(&job->limit_ns, memory_order_relaxed);
     if (limit > 0)
         set_limit(worker, word, limit);
+    mp_meter_begin(worker);
     CRASH_POINT("about to run");
     ended = run_chunk(worker, &held);
     CRASH_POINT("ran, not finished");
@@ -393,7 +396,7 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
     uint32_t id;
 
     *end = WORKER_CUT_OFF;
-    if (worker->unheard)
+    if (worker->unheard || worker->one_ticket)
         return false;
     /* Whoever was woken for nothing sleeps on at once: there may be many bytes too many. */
     while (!mp_queue_pop(worker->region, &id)) {

@@ -11,13 +11,15 @@ struct worker {
     int wake;            /* read end of the wake pipe */
     int bell;            /* write end of the bell pipe */
     uint32_t items_left; /* until it is to be replaced; 0: no end */
+    bool one_ticket;     /* it serves that in its record, and no other */
     struct patience patience;
     int loop; /* write end of the loop's bell */
     /* By mp_worker_run(). */
     struct mark wake_mark;
     struct mark bell_mark;
     struct mark loop_mark;
-    bool unheard; /* it should have rung, and the bell is not there */
+    bool unheard;  /* it should have rung, and the bell is not there */
+    int64_t began; /* mp_now_coarse() when the chunk that it runs was begun */
 };
 
 enum worker_end {
@@ -28,6 +30,11 @@ enum worker_end {
 };
 
 enum worker_end mp_worker_run(struct worker *worker);
+/* meter.c: a chunk was claimed. */
+void mp_meter_begin(struct worker *worker);
+/* How long the present chunk has been run, in nanoseconds. */
+int64_t mp_meter_ran(const struct worker *worker);
+
 /* What was left with mproc_fail() since the last task, if anything: WORKER_TEXT_MAX bytes. */
 const char *mp_worker_fail_text(void);
 

@@ -48,9 +48,10 @@ struct outcome_shm {
     int32_t code; /* what the function returned; the exit status of a dead worker */
     int32_t signal;
     int32_t pid;
-    uint32_t spare;
+    uint32_t worker;
     uint64_t item;   /* the failing item */
     uint64_t length; /* of a task's output */
+    int64_t ran_ns;  /* how long the chunk had been run */
     char text[WORKER_TEXT_MAX];
 };
 
@@ -110,6 +111,7 @@ struct worker_shm {
     _Atomic uint64_t claim;
     _Atomic int64_t deadline; /* mp_now(); 0: none; below 0: a limit that does not count yet */
     _Atomic uint64_t item;    /* the item it is running, for the report of a crash */
+    _Atomic int64_t began;    /* mp_now_coarse() when it began to run its chunk */
     _Atomic uint32_t up;      /* its init function has returned */
     _Atomic uint32_t left; /* it read the end of file: the pool closes, no replacement is wanted */
 };
