@@ -57,6 +57,18 @@ static int height_of(const struct result *result)
     return TITLE + STEP * bars_of(result) + MARGIN;
 }
 
+/* Three figures that count, and no exponent. */
+static int decimals_of(double value)
+{
+    int decimals = 0;
+
+    while (value < 100 && decimals < 4) {
+        value *= 10;
+        decimals++;
+    }
+    return decimals;
+}
+
 static void draw_panel(const struct result *result, int x, int y, FILE *file)
 {
     const struct row *row = result->row;
