@@ -4,7 +4,7 @@
  * which prints the value: so none finds the heap, the threads or the children of another.  The
  * contenders of a row take turns, so that what the machine does meanwhile hits all alike.
  *
- *   bench [--quick | --smoke] [--rounds N] [--json FILE] [--svg FILE] [ROW...]
+ *   bench [--quick | --smoke] [--rounds N] [--json FILE] [--svg FILE] [--table FILE] [ROW...]
  *   bench --list
  *   bench --measure ROW PLACE COUNT SIZE SECONDS     one measurement: for us, and for a profiler
  *
@@ -30,6 +30,7 @@ struct plan {
     bool smoke;
     const char *json; /* NULL: not wanted */
     const char *svg;
+    const char *table;
     const char *program;
     char directory[4096]; /* of this program and of the peers */
 };
@@ -192,10 +193,17 @@ static double median_of_rounds(const double *values, int rounds)
 }
 
 /* False: one of our own failed. */
-static bool run_row(const struct row *row, const struct plan *plan, struct result *result)
+static bool run_row(const struct row *row, const struct plan *common, struct result *result)
 {
+    struct plan own = *common;
+    const struct plan *plan = &own;
     bool whole = true;
 
+    if (row->often && plan->rounds > 1) {
+        own.rounds =
+            plan->rounds * row->often < MAX_ROUNDS ? plan->rounds * row->often : MAX_ROUNDS;
+        own.seconds /= row->often;
+    }
     result->row = row;
     result->rounds = plan->rounds;
     for (int round = 0; round < plan->rounds; round++)
@@ -245,6 +253,8 @@ static int run_rows(const struct plan *plan, char **names)
     report_goals(results);
     if (plan->json)
         write_file(plan->json, results, cores, report_json);
+    if (plan->table)
+        write_file(plan->table, results, cores, report_markdown);
     if (plan->svg)
         write_file(plan->svg, results, cores, draw_chart);
     return whole ? 0 : 1;
@@ -254,7 +264,8 @@ static int run_rows(const struct plan *plan, char **names)
 
 static int usage(void)
 {
-    fprintf(stderr, "bench [--quick | --smoke] [--rounds N] [--json FILE] [--svg FILE] [ROW...]\n"
+    fprintf(stderr, "bench [--quick | --smoke] [--rounds N] [--json FILE] [--svg FILE] [--table "
+                    "FILE] [ROW...]\n"
                     "bench --list\n");
     return 2;
 }
@@ -280,6 +291,8 @@ static char **parse(struct plan *plan, char **argument)
             plan->rounds = atoi(*++argument);
         else if (strcmp(*argument, "--json") == 0)
             plan->json = *++argument;
+        else if (strcmp(*argument, "--table") == 0)
+            plan->table = *++argument;
         else if (strcmp(*argument, "--svg") == 0)
             plan->svg = *++argument;
         else

@@ -54,6 +54,9 @@ struct row {
     const char *unit;
     bool more_is_better;
     bool charted;
+    /* So many times as many rounds, each as much shorter: where it matters on which processors the
+     * system happens to put the processes. */
+    int often;                                       /* 0: once */
     struct contender contenders[MAX_CONTENDERS + 1]; /* one without a name ends them */
     struct goal goals[MAX_GOALS + 1];                /* one without a name ends them */
 };
@@ -74,6 +77,8 @@ struct result {
 void report_row(const struct result *result);
 /* Of all goals: how many were measured, and how many of these are met. */
 void report_goals(const struct result *results);
+/* The goals, for the README. */
+void report_markdown(const struct result *results, int cores, FILE *file);
 void report_json(const struct result *results, int cores, FILE *file);
 void draw_chart(const struct result *results, int cores, FILE *file);
 

@@ -57,6 +57,18 @@ static int height_of(const struct result *result)
     return TITLE + STEP * bars_of(result) + MARGIN;
 }
 
+/* Three figures that count, and no exponent. */
+static int decimals_of(double value)
+{
+    int decimals = 0;
+
+    while (value < 100 && decimals < 4) {
+        value *= 10;
+        decimals++;
+    }
+    return decimals;
+}
+
 static void draw_panel(const struct result *result, int x, int y, FILE *file)
 {
     const struct row *row = result->row;
@@ -78,11 +90,7 @@ static void draw_panel(const struct result *result, int x, int y, FILE *file)
         fprintf(file, "<rect class=\"%s\" x=\"%d\" y=\"%d\" width=\"%.1f\" height=\"%d\"/>",
                 class_of(&row->contenders[i]), x + NAMES, y, length, BAR);
         fprintf(file, "<text class=\"v\" x=\"%.1f\" y=\"%d\">%.*f</text>\n", x + NAMES + length + 5,
-                y + BAR - 2,
-                value < 1     ? 3
-                : value < 100 ? 1
-                              : 0,
-                value);
+                y + BAR - 2, decimals_of(value), value);
         y += STEP;
     }
 }

@@ -90,6 +90,33 @@ void report_row(const struct result *result)
     fflush(stdout);
 }
 
+/* ---- Markdown -------------------------------------------------------------------------------- */
+
+static void write_markdown_goal(FILE *file, const struct result *result, const struct goal *goal)
+{
+    struct verdict verdict = judge(result, goal);
+    bool first = goal == result->row->goals;
+
+    fprintf(file, "| %s | %s | %s %g %s%s | %.*f %s | ", first ? result->row->title : "",
+            goal->ours, goal->relation == AT_MOST ? "\u2264" : "\u2265", goal->factor,
+            goal->against ? "\u00d7 " : "", goal->against ? goal->against : result->row->unit,
+            verdict.measured < 100 ? 2 : 0, verdict.measured,
+            goal->against ? "\u00d7" : result->row->unit);
+    fprintf(file, "%s |\n", verdict.met ? "yes" : "**no**");
+}
+
+void report_markdown(const struct result *results, int cores, FILE *file)
+{
+    fprintf(file,
+            "%d cores, medians.\n\n| work | what of ours | goal | measured | met |\n"
+            "|---|---|---|--:|---|\n",
+            cores);
+    for (size_t i = 0; i < row_count; i++)
+        for (const struct goal *goal = rows[i].goals; results[i].rounds && goal->ours; goal++)
+            if (!isnan(judge(&results[i], goal).measured))
+                write_markdown_goal(file, &results[i], goal);
+}
+
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* NAN is no number there. */

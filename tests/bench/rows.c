@@ -14,7 +14,7 @@ const struct row rows[] = {
     {
         .name = "spawn",
         .title = "spawn and join an empty function",
-        .unit = "us",
+        .unit = "\u00b5s",
         .charted = true,
         .contenders = {{.name = "mproc_spawn, mproc_join", .measure = ours_spawn},
                        {.name = "fork, waitpid", .measure = limit_fork, .by = LIMIT},
@@ -34,6 +34,7 @@ const struct row rows[] = {
         .name = "create",
         .title = "a pool of 4: create, one task, destroy",
         .unit = "ms",
+        .often = 3,
         .charted = true,
         .contenders =
             {{.name = "libmproc", .measure = ours_create, .workers = 4},
@@ -45,7 +46,8 @@ const struct row rows[] = {
     {
         .name = "round_trip",
         .title = "one trivial task, from submit to result, warm",
-        .unit = "us",
+        .unit = "\u00b5s",
+        .often = 3,
         .charted = true,
         .contenders =
             {{.name = "mproc_pool_call, 4 workers", .measure = ours_round_trip, .workers = 4},
@@ -60,12 +62,14 @@ const struct row rows[] = {
              {.name = "Python Pool", .workers = 4, .by = PYTHON_POOL},
              {.name = "Python Executor", .workers = 4, .by = PYTHON_EXECUTOR}},
         .goals = {{"mproc_pool_call, 4 workers", AT_MOST, 1.0, "pipe ping-pong"},
+                  {"mproc_pool_call, 4 workers", AT_MOST, 1.0, "pipe ping-pong, 4 readers"},
                   {"mproc_pool_call, 1 worker", AT_MOST, 1.0, "pipe ping-pong"}},
     },
     {
         .name = "in_flight",
         .title = "trivial tasks submitted one by one, 1,000 in flight",
         .unit = "M/s",
+        .often = 3,
         .more_is_better = true,
         .charted = true,
         .contenders =
@@ -83,6 +87,7 @@ const struct row rows[] = {
         .name = "host_cost",
         .title = "the same: processor time of the host for each task",
         .unit = "ns",
+        .often = 3,
         .contenders =
             {{.name = "mproc_pool_submit", .measure = ours_host_cost, .workers = 4, .count = 1000}},
         .goals = {{"mproc_pool_submit", AT_MOST, 400, NULL}},
@@ -104,7 +109,7 @@ const struct row rows[] = {
               .workers = 4,
               .count = 100000,
               .size = 1},
-             {.name = "warm fork pool, a shared counter",
+             {.name = "warm fork pool, one counter",
               .measure = limit_pool_in_place,
               .workers = 4,
               .count = 100000,
@@ -130,6 +135,7 @@ const struct row rows[] = {
         .name = "map_1000",
         .title = "map, 1,000 squares, default chunks",
         .unit = "M/s",
+        .often = 3,
         .more_is_better = true,
         .charted = true,
         .contenders =
@@ -198,7 +204,7 @@ const struct row rows[] = {
     },
     {
         .name = "map_batch",
-        .title = "map_batch of the same",
+        .title = "map_batch, 1,000,000 squares, default chunks",
         .unit = "M/s",
         .more_is_better = true,
         .charted = true,

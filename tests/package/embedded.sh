@@ -31,6 +31,12 @@ embed() {
     installed=$(cd "$build/prefix" && find . ! -type d | sed 's|.*/||' | sort | tr '\n' ' ')
     [ "$installed" = "$expected" ] || fail "$name installs $installed"
 
+    # The project's cache has no settings of ours but those with a prefix.
+    settings=$(sed -n 's/^\([A-Za-z0-9_]*\):[A-HJ-Z].*/\1/p' "$build/CMakeCache.txt" |
+        grep -v -e '^CMAKE_' -e '^[A-Z]*$' -e '^BUILD_SHARED_LIBS$' -e '^FETCHCONTENT_' -e '^mproc_' -e '^MPROC_' \
+            -e '^consumer_' | tr '\n' ' ')
+    [ -z "$settings" ] || fail "$name has the settings $settings"
+
     # Of what the consumer is compiled with, and the library, only these may come from us.
     flagged=$(sed -n 's/^ *"command": "//p' "$build/compile_commands.json" | tr ' ' '\n' |
         grep -e '^-[WgO]' -e '^-std' -e '^-D' -e '^-f' | sort -u |

@@ -20,13 +20,9 @@ consumer() {
     done
 }
 
-# needs_library PROGRAM: has it been linked with the shared library?
+# needs_library PROGRAM: has it been linked with the shared library?  Then it names it.
 needs_library() {
-    if command -v readelf >/dev/null; then
-        readelf -d "$1" | grep -q 'NEEDED.*libmproc'
-    else
-        otool -L "$1" | grep -q libmproc
-    fi
+    LC_ALL=C grep -q -e 'libmproc\.so' -e 'libmproc\.[0-9]' "$1"
 }
 
 consumer any 'mproc;static;shared' -DLANGUAGE=C
@@ -41,7 +37,7 @@ consumer static 'mproc;static' -DLANGUAGE=C -DCOMPONENTS=static -DBUILD_SHARED_L
 needs_library "$work/static/consumer_mproc" && fail "the component static does not choose the static library"
 
 if command -v "${CXX:-c++}" >/dev/null; then
-    consumer shared 'mproc;shared' -DLANGUAGE=CXX -DCOMPONENTS=shared
+    consumer shared 'mproc;static;shared' -DLANGUAGE=CXX -DCOMPONENTS=shared
     needs_library "$work/shared/consumer_mproc" ||
         fail "the component shared does not choose the shared library"
 else

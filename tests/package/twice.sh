@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # twice.sh PREFIX COMPILER [FLAGS]: two builds of two copies of the source, in folders that have nothing
-# in common, are equal byte by byte.  They are also configured for other places: one with absolute
-# directories, one staged for a package with the directories of a distribution.
+# in common, are equal byte by byte.  They are also installed in other places: staged for a package, with
+# the directories of a distribution; and with an absolute directory for the libraries, or the headers.
 
 . "$(dirname -- "$0")/support.sh"
 need cmake cmp
@@ -19,7 +19,7 @@ build_copy() {
 }
 
 build_copy "$work/one/source" "$work/one/build" -DCMAKE_INSTALL_PREFIX="$work/one/usr" \
-    -DCMAKE_INSTALL_LIBDIR="$work/one/libraries" -DCMAKE_INSTALL_INCLUDEDIR="$work/one/headers"
+    -DCMAKE_INSTALL_LIBDIR="$work/one/libraries"
 build_copy "$work/the other/deeper" "$work/elsewhere" -DCMAKE_INSTALL_PREFIX=/usr \
     -DCMAKE_INSTALL_LIBDIR=lib/some-machine
 for library in libmproc.a libmproc.so; do
@@ -45,8 +45,12 @@ found() {
         runs "$1, find_package" "$work/consumer.$1/consumer_mproc"
 }
 
-succeeds absolute cmake --install "$work/one/build" &&
-    found absolute "$work/one/libraries" "$work/one/headers"
 succeeds staged env DESTDIR="$work/stage" cmake --install "$work/elsewhere" &&
     found staged "$work/stage/usr/lib/some-machine" "$work/stage/usr/include"
+succeeds absolute_libdir cmake --install "$work/one/build" &&
+    found absolute_libdir "$work/one/libraries" "$work/one/usr/include"
+succeeds absolute_includedir cmake "$work/one/build" -DCMAKE_INSTALL_PREFIX="$work/two" \
+    -DCMAKE_INSTALL_LIBDIR=lib -DCMAKE_INSTALL_INCLUDEDIR="$work/headers" &&
+    succeeds absolute_includedir cmake --install "$work/one/build" &&
+    found absolute_includedir "$work/two/lib" "$work/headers"
 exit $status
