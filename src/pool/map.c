@@ -225,9 +225,12 @@ static void copy_results(const struct map_call *call, const struct section *sect
                          uint64_t to)
 {
     size_t size = (size_t)section->job.out_size;
-    char *out = (char *)call->spec.out + (size_t)section->first * size;
+    char *out;
 
-    if (from < to && section->job.out && section->job.out != out)
+    if (from >= to || !section->job.out)
+        return;
+    out = (char *)call->spec.out + (size_t)section->first * size;
+    if (section->job.out != out)
         memcpy(out + (size_t)from * size, section->job.out + (size_t)from * size,
                (size_t)(to - from) * size);
 }

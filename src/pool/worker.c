@@ -75,7 +75,7 @@ static enum chunk_state run_map(struct worker *worker, const struct holding *hel
     void *context = (void *)(uintptr_t)job->context;
     const size_t in_size = job->in ? (size_t)job->in_size : 0, out_size = (size_t)job->out_size;
     const char *in = address(job->in, job->in_size, held->first);
-    char *out = address(job->out, out_size, held->first);
+    uintptr_t out = (uintptr_t)address(job->out, out_size, held->first); /* 0: there are none */
     char *text = fail_text;
     uint64_t index;
 
@@ -88,7 +88,7 @@ static enum chunk_state run_map(struct worker *worker, const struct holding *hel
         /* Relaxed: read only when this process is dead. */
         atomic_store_explicit(&self->item, item, memory_order_relaxed);
         text[0] = '\0';
-        code = function(in, out, context);
+        code = function(in, (void *)out, context);
         if (code) {
             write_failure(worker, held, code, item);
             return CHUNK_FAILED;

@@ -210,7 +210,7 @@ static void abuse_queue(struct deed *deed)
 
     switch (draw(deed, 8)) {
     case 0: /* take tickets, for nobody */
-        while (mp_queue_pop(r, &id))
+        for (int i = 0; i < MP_QUEUE_SIZE && mp_queue_pop(r, &id); i++)
             ;
         break;
     case 1: /* make others take them again */

@@ -81,7 +81,7 @@ static void swallow_tickets(void)
     char bytes[256];
     uint32_t id;
 
-    while (mp_queue_pop(&pool->region, &id))
+    for (int i = 0; i < MP_QUEUE_SIZE && mp_queue_pop(&pool->region, &id); i++)
         ;
     while (mp_read(pool->generation.fds[WAKE_READ], bytes, sizeof bytes) > 0)
         ;
@@ -324,7 +324,7 @@ static void call_something(void)
         map_bytes();
         break;
     case 2:
-        if (mp_pool_accepts(pool) == MPROC_EBROKEN)
+        if (mp_pool_accepts(pool, false) == MPROC_EBROKEN)
             mproc_pool_restart(pool);
         break;
     case 3:
