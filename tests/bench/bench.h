@@ -34,6 +34,7 @@ struct contender {
     uint64_t count; /* items of a map, or tasks in flight */
     size_t size;    /* bytes of each item, or items in a chunk: as the row has it */
     enum maker by;
+    int32_t spin_us; /* ours: the pool's option */
 };
 
 enum relation { AT_MOST = 1, AT_LEAST };
@@ -86,6 +87,9 @@ void draw_chart(const struct result *results, int cores, FILE *file);
 
 /* Ends this measurement, unless r is a success. */
 void must(int r);
+
+/* ours.c: a pool as the contender has it. */
+struct mproc_pool *open_pool(const struct contender *contender);
 
 /* pss.c: of a process and all that descend from it, in KiB; what they share with each other counts
  * once. */

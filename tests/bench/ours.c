@@ -54,12 +54,12 @@ static int32_t square_task(mproc_task *task, void *ctx)
     return 0;
 }
 
-/* Options that rows have in common would be set here. */
-static mproc_pool *open_pool(const struct contender *contender)
+mproc_pool *open_pool(const struct contender *contender)
 {
+    mproc_pool_options options = {.size = sizeof options, .spin_us = contender->spin_us};
     mproc_pool *pool;
 
-    must(mproc_pool_create(&pool, contender->workers, NULL));
+    must(mproc_pool_create(&pool, contender->workers, &options));
     return pool;
 }
 

@@ -63,7 +63,7 @@ static void map_begin(struct map *map, const struct contender *contender, bool a
     map->count = contender->count;
     map->options.size = sizeof map->options;
     bytes = map->count * map->size;
-    must(mproc_pool_create(&map->pool, contender->workers, NULL)); /* options would be set here */
+    map->pool = open_pool(contender);
     if (arena) {
         must(mproc_pool_alloc(map->pool, bytes, &map->in));
         must(mproc_pool_alloc(map->pool, bytes, &map->out));
@@ -213,7 +213,7 @@ MEASURE(ours_pareto)
     skewed.options.size = sizeof skewed.options;
     skewed.options.chunk_size = contender->size;
     load_fill(skewed.units, skewed.count);
-    must(mproc_pool_create(&skewed.pool, contender->workers, NULL));
+    skewed.pool = open_pool(contender);
     work_together(&skewed);
     alone = median_seconds(seconds, work_alone, &skewed);
     alone /= median_seconds(seconds, work_together, &skewed);

@@ -10,6 +10,8 @@
 
 #define MIB ((size_t)1 << 20)
 
+enum { SPIN = 10000 }; /* microseconds: longer than any pause in these rows */
+
 const struct row rows[] = {
     {
         .name = "spawn",
@@ -52,6 +54,11 @@ const struct row rows[] = {
         .contenders =
             {{.name = "mproc_pool_call, 4 workers", .measure = ours_round_trip, .workers = 4},
              {.name = "mproc_pool_call, 1 worker", .measure = ours_round_trip, .workers = 1},
+             {.name = "the same, never spins",
+              .measure = ours_round_trip,
+              .workers = 1,
+              .spin_us = -1},
+             {.name = "the same, spins", .measure = ours_round_trip, .workers = 1, .spin_us = SPIN},
              {.name = "pipe ping-pong", .measure = limit_pipe_ping_pong, .workers = 1, .by = LIMIT},
              {.name = "pipe ping-pong, 4 readers",
               .measure = limit_pipe_ping_pong,
@@ -63,7 +70,9 @@ const struct row rows[] = {
              {.name = "Python Executor", .workers = 4, .by = PYTHON_EXECUTOR}},
         .goals = {{"mproc_pool_call, 4 workers", AT_MOST, 1.0, "pipe ping-pong"},
                   {"mproc_pool_call, 4 workers", AT_MOST, 1.0, "pipe ping-pong, 4 readers"},
-                  {"mproc_pool_call, 1 worker", AT_MOST, 1.0, "pipe ping-pong"}},
+                  {"mproc_pool_call, 1 worker", AT_MOST, 1.0, "pipe ping-pong"},
+                  {"the same, never spins", AT_MOST, 1.0, "pipe ping-pong"},
+                  {"the same, spins", AT_MOST, 3.0, "spinning on shared memory"}},
     },
     {
         .name = "in_flight",
@@ -141,6 +150,16 @@ const struct row rows[] = {
         .contenders =
             {{.name = "map, user's memory", .measure = ours_map_user, .workers = 4, .count = 1000},
              {.name = "map, arena memory", .measure = ours_map_arena, .workers = 4, .count = 1000},
+             {.name = "user's memory, 1 worker spins",
+              .measure = ours_map_user,
+              .workers = 1,
+              .count = 1000,
+              .spin_us = SPIN},
+             {.name = "user's memory, 2 workers spin",
+              .measure = ours_map_user,
+              .workers = 2,
+              .count = 1000,
+              .spin_us = SPIN},
              {.name = "warm fork pool, with copies",
               .measure = limit_pool_copies,
               .workers = 4,
@@ -156,7 +175,10 @@ const struct row rows[] = {
              {.name = "MPI Scatter, Gather, 2 ranks", .workers = 2, .count = 1000, .by = OPEN_MPI},
              {.name = "Python Pool", .workers = 4, .count = 1000, .by = PYTHON_POOL}},
         .goals = {{"map, user's memory", AT_LEAST, 0.9, "warm fork pool, with copies"},
-                  {"map, arena memory", AT_LEAST, 0.9, "warm fork pool, in place"}},
+                  {"map, arena memory", AT_LEAST, 0.9, "warm fork pool, in place"},
+                  {"user's memory, 1 worker spins", AT_LEAST, 1.0, "MPI Scatter, Gather, 4 ranks"},
+                  {"user's memory, 1 worker spins", AT_LEAST, 1.0, "MPI Scatter, Gather, 2 ranks"},
+                  {"user's memory, 2 workers spin", AT_LEAST, 1.0, "MPI Scatter, Gather, 2 ranks"}},
     },
     {
         .name = "map_million",
