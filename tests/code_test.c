@@ -3,8 +3,10 @@
 
 #include "os/os.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #ifdef MPROC_TEST_PLUGIN
 #include <dlfcn.h>
@@ -117,6 +119,65 @@ static void a_closure_is_told_from_an_earlier_one_in_its_page(void **state)
     mp_code_map_free(map);
 }
 
+/* As libffi does it where memory may not be writable and executable at once. */
+static void a_closure_is_told_that_was_written_through_another_mapping(void **state)
+{
+    struct code_map *map = NULL;
+    char *code, *alias;
+    int fd;
+
+    (void)state;
+    need_knowledge();
+    fd = mp_memory_object(PAGE);
+    assert_true(fd >= 0);
+    assert_int_equal(mp_memory_size(fd, PAGE), 0);
+    code = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    alias = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    assert_ptr_not_equal(code, MAP_FAILED);
+    assert_ptr_not_equal(alias, MAP_FAILED);
+    memset(alias, 1, SLOT);
+    assert_int_equal(mp_code_map_create(&map), 0);
+    memset(alias + SLOT, 1, SLOT);
+    if (!test_under_valgrind()) { /* its heap is such pages, too, and they are too many to copy */
+        assert_true(mp_code_map_knows(map, (uintptr_t)code));
+        assert_false(mp_code_map_knows(map, (uintptr_t)code + SLOT));
+    }
+    mp_code_map_free(map);
+    munmap(code, PAGE);
+    munmap(alias, PAGE);
+    mp_close(fd);
+}
+
+/* As libffi does it with its static trampolines: its own code again, and pointers behind that. */
+static void a_closure_is_told_by_the_page_behind_its_code(void **state)
+{
+    enum { STRIDE = 40 };
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct code_map *map = NULL;
+    char *code, *pointers;
+    int fd;
+
+    (void)state;
+    need_knowledge();
+    fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    code = map_code(2 * page, PROT_READ | PROT_WRITE);
+    pointers = code + page;
+    assert_ptr_equal(mmap(code, page, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED, fd, 0), code);
+    mp_close(fd);
+    memset(pointers, 1, STRIDE);
+    assert_int_equal(mp_code_map_create(&map), 0);
+    memset(pointers + STRIDE, 1, STRIDE);
+    if (!test_under_valgrind()) {
+        assert_true(mp_code_map_knows(map, (uintptr_t)code));
+        assert_false(mp_code_map_knows(map, (uintptr_t)code + STRIDE));
+        pointers[0] = 2;
+        assert_false(mp_code_map_knows(map, (uintptr_t)code));
+    }
+    mp_code_map_free(map);
+    munmap(code, 2 * page);
+}
+
 static void pages_that_are_too_many_to_copy_are_taken_as_known(void **state)
 {
     struct code_map *map = NULL;
@@ -189,6 +250,8 @@ static const struct CMUnitTest tests[] = {
     TEST(what_is_no_code_is_not_known),
     TEST(code_that_was_made_before_is_known_and_later_is_not),
     TEST(a_closure_is_told_from_an_earlier_one_in_its_page),
+    TEST(a_closure_is_told_that_was_written_through_another_mapping),
+    TEST(a_closure_is_told_by_the_page_behind_its_code),
     TEST(pages_that_are_too_many_to_copy_are_taken_as_known),
     TEST(many_pieces_of_code_are_found),
     TEST(what_is_loaded_later_is_not_known),

@@ -3,15 +3,20 @@
  * Where there is code, from /proc/self/maps: of loaded objects, and what run-time compilers and
  * foreign-function libraries made.  Made by the host just before it forks; only the host asks.
  *
- * A page that is writable and executable at once can get more code later, the closures of libffi
- * above all.  Such pages are copied, unless they are many (the code of a whole virtual machine), and
- * a function in one is known if it still reads as it did.
+ * There are pages that get more code later, and those are the ones where libffi makes its closures.
+ * What tells one closure from another is copied, unless it is much (the code of a whole virtual
+ * machine), and a function there is known if that still reads as it did.  It may lie
+ *
+ * - in the closure: in pages that can be written, or are shared with a mapping that can;
+ * - in the page after it: libffi can map a page of its own code again and again, each time with a page
+ *   of pointers behind it.
  *
  * All memory but our own is read through the kernel: another thread may unmap it meanwhile.
  */
 #define _GNU_SOURCE
 #include "os.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,14 +26,17 @@
 #include <unistd.h>
 
 enum {
-    COPIES_MAX = 1 << 18, /* bytes of pages to copy, in all */
-    CLOSURE_SIZE = 48 /* no closure of libffi is smaller, and this much tells two of them apart */
+    COPIES_MAX = 1 << 18, /* bytes to copy, in all */
+    TRAMPOLINES_MAX = 1 << 16,
+    CLOSURE_SIZE = 48,                 /* none is smaller, and so much tells two of them apart */
+    POINTERS_SIZE = 2 * sizeof(void *) /* of a closure that is told by the page after it */
 };
 
 struct range {
     uintptr_t begin;
     uintptr_t end;
-    char *copy; /* or NULL: nobody writes there */
+    char *copy;      /* or NULL: nothing changes there */
+    uintptr_t shift; /* from the function to what was copied */
 };
 
 struct code_map {
@@ -37,6 +45,16 @@ struct code_map {
     size_t room;
     size_t copied; /* bytes */
     struct range *ranges;
+};
+
+/* A line of /proc/self/maps. */
+struct mapping {
+    uintptr_t begin;
+    uintptr_t end;
+    bool executable;
+    bool writable;
+    bool shared;
+    bool file;
 };
 
 /* Returns 0, -EFAULT when there is no such memory (any more), or an error: it cannot be read. */
@@ -52,37 +70,55 @@ static int read_own(void *to, uintptr_t from, size_t size)
 }
 
 /* Without memory for it there is no copy, and the function is taken as known. */
-static void copy_range(struct code_map *map, struct range *range)
+static void copy_range(struct code_map *map, struct range *range, uintptr_t shift)
 {
     size_t size = range->end - range->begin;
 
     if (size > COPIES_MAX - map->copied)
         return;
     range->copy = malloc(size);
-    if (range->copy && read_own(range->copy, range->begin, size)) {
+    if (range->copy && read_own(range->copy, range->begin + shift, size)) {
         free(range->copy);
         range->copy = NULL;
     }
-    if (range->copy)
-        map->copied += size;
+    if (!range->copy)
+        return;
+    range->shift = shift;
+    map->copied += size;
 }
 
-static int add_range(struct code_map *map, uintptr_t begin, uintptr_t end, bool writable)
+/* NULL: no memory. */
+static struct range *add_range(struct code_map *map, const struct mapping *mapping)
 {
+    struct range *range;
+
     if (map->count == map->room) {
         size_t room = map->room ? 2 * map->room : 32;
         struct range *grown = realloc(map->ranges, room * sizeof *grown);
 
         if (!grown)
-            return -ENOMEM;
+            return NULL;
         map->ranges = grown;
         map->room = room;
     }
-    map->ranges[map->count] = (struct range){begin, end, NULL};
-    if (writable)
-        copy_range(map, &map->ranges[map->count]);
-    map->count++;
-    return 0;
+    range = &map->ranges[map->count++];
+    *range = (struct range){.begin = mapping->begin, .end = mapping->end};
+    if (mapping->writable || mapping->shared)
+        copy_range(map, range, 0);
+    return range;
+}
+
+/* Is this what libffi maps when it does not write code: a piece of a file that belongs to no loaded
+ * object, and directly behind it memory for pointers? */
+static bool are_trampolines(const struct mapping *code, const struct mapping *next)
+{
+    Dl_info object;
+
+    return !code->writable && !code->shared && code->file &&
+           code->end - code->begin <= TRAMPOLINES_MAX && next->begin == code->end &&
+           next->end - next->begin >= code->end - code->begin && next->writable &&
+           !next->executable && !next->shared && !next->file &&
+           !dladdr((const void *)code->begin, &object);
 }
 
 static void skip_line(FILE *file)
@@ -94,26 +130,45 @@ static void skip_line(FILE *file)
     while (c != '\n' && c != EOF);
 }
 
-/* Lines of "begin-end rwxp and more", in the order of the addresses. */
+/* "begin-end rwxp offset device inode" and more.  Returns 1; 0 at the end; or -EBADMSG. */
+static int read_mapping(FILE *file, struct mapping *mapping)
+{
+    char line[128], *at;
+
+    if (!fgets(line, sizeof line, file))
+        return ferror(file) ? -EBADMSG : 0;
+    if (!strchr(line, '\n'))
+        skip_line(file);
+    mapping->begin = (uintptr_t)strtoumax(line, &at, 16);
+    if (*at == '-')
+        mapping->end = (uintptr_t)strtoumax(at + 1, &at, 16);
+    if (*at != ' ' || strlen(at) < sizeof " rwxp " - 1)
+        return -EBADMSG;
+    mapping->writable = at[2] == 'w';
+    mapping->executable = at[3] == 'x';
+    mapping->shared = at[4] == 's';
+    strtoumax(at + 5, &at, 16);
+    at += strspn(at, " ");
+    at += strcspn(at, " ");
+    mapping->file = strtoumax(at, NULL, 10) != 0;
+    return 1;
+}
+
 static int read_maps(struct code_map *map, FILE *file)
 {
-    char line[64];
+    struct mapping before = {0}, mapping = {0};
+    struct range *range = NULL; /* of `before`, if that is code */
+    int r;
 
-    while (fgets(line, sizeof line, file)) {
-        char *at;
-        uintptr_t begin = (uintptr_t)strtoumax(line, &at, 16);
-        uintptr_t end = *at == '-' ? (uintptr_t)strtoumax(at + 1, &at, 16) : 0;
-        int r;
-
-        if (*at != ' ' || strlen(at) < sizeof " rwxp" - 1)
-            return 0;
-        if (!strchr(at, '\n'))
-            skip_line(file);
-        r = at[3] == 'x' ? add_range(map, begin, end, at[2] == 'w') : 0;
-        if (r)
-            return r;
+    while ((r = read_mapping(file, &mapping)) == 1) {
+        if (range && are_trampolines(&before, &mapping))
+            copy_range(map, range, before.end - before.begin);
+        range = mapping.executable ? add_range(map, &mapping) : NULL;
+        if (mapping.executable && !range)
+            return -ENOMEM;
+        before = mapping;
     }
-    map->complete = !ferror(file);
+    map->complete = r == 0;
     return 0;
 }
 
@@ -160,16 +215,17 @@ bool mp_code_map_knows(const struct code_map *map, uintptr_t function)
 {
     const struct range *range = find_range(map, function);
     char now[CLOSURE_SIZE];
-    size_t size = sizeof now;
+    size_t size;
     int r;
 
     if (!map->complete)
         return true;
     if (!range || !range->copy)
         return range;
+    size = range->shift ? POINTERS_SIZE : CLOSURE_SIZE;
     if (size > range->end - function)
         size = range->end - function;
-    r = read_own(now, function, size);
+    r = read_own(now, function + range->shift, size);
     if (r)
         return r != -EFAULT;
     return memcmp(now, range->copy + (function - range->begin), size) == 0;
