@@ -52,6 +52,7 @@ static const struct member pool_options[] = {
     MEMBER(mproc_pool_options, parent_fork, POINTER),
     MEMBER(mproc_pool_options, child_fork, POINTER),
     MEMBER(mproc_pool_options, arena_size, UNSIGNED),
+    MEMBER(mproc_pool_options, keep_bytes, UNSIGNED),
     MEMBER(mproc_pool_options, time_limit_ms, SIGNED),
     MEMBER(mproc_pool_options, retries, SIGNED),
     MEMBER(mproc_pool_options, tasks_per_worker, UNSIGNED),

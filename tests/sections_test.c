@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -193,6 +194,46 @@ static void a_map_may_be_larger_than_the_arena(void **state)
         -ENOMEM); /* but not an item of it */
     assert_int_equal(atomic_load(&stage->begun), COUNT);
     close_stage();
+}
+
+/* How much of the pool's memory has pages. */
+static uint64_t bytes_present(void)
+{
+    struct stat status;
+
+    assert_int_equal(fstat(pool->region.memory.fd, &status), 0);
+    return (uint64_t)status.st_blocks * 512;
+}
+
+/* After as much was allocated and given back. */
+static uint64_t bytes_kept(uint64_t keep_bytes)
+{
+    enum { PIECES = 12, PIECE = 8 << 20 };
+    mproc_pool_options options = {.size = sizeof options, .keep_bytes = keep_bytes};
+    void *pieces[PIECES];
+    uint64_t kept;
+
+    assert_int_equal(mproc_pool_create(&pool, 1, &options), 0);
+    for (int i = 0; i < PIECES; i++)
+        assert_int_equal(mproc_pool_alloc(pool, PIECE, &pieces[i]), 0);
+    if (mp_memory_discard(&pool->region.memory, pool->region.heap_offset, 4096)) {
+        mproc_pool_destroy(pool);
+        skip();
+    }
+    for (int i = 0; i < PIECES; i++)
+        assert_int_equal(mproc_pool_dealloc(pool, pieces[i]), 0);
+    kept = bytes_present();
+    mproc_pool_destroy(pool);
+    return kept >> 20;
+}
+
+static void free_memory_keeps_its_pages_as_far_as_was_asked(void **state)
+{
+    (void)state;
+    assert_in_range(bytes_kept(0), 56, 72);
+    assert_in_range(bytes_kept(1), 0, 8);
+    assert_in_range(bytes_kept((uint64_t)20 << 20), 8, 28);
+    assert_in_range(bytes_kept(UINT64_MAX), 95, 100);
 }
 
 /* ---- failures -------------------------------------------------------------------------------- */
@@ -411,6 +452,7 @@ static const struct CMUnitTest tests[] = {
     TEST(an_index_is_that_of_the_whole_map),
     TEST(a_context_is_copied_once_for_all),
     TEST(a_map_may_be_larger_than_the_arena),
+    TEST(free_memory_keeps_its_pages_as_far_as_was_asked),
     TEST(a_failure_has_the_index_of_the_whole_map_and_ends_it),
     TEST(a_failure_ends_the_other_sections_before_they_are_gathered),
     TEST(with_statuses_every_item_of_every_section_has_its_own),

@@ -73,6 +73,9 @@ typedef struct mproc_pool_options {
     /* Bytes of shared memory for inputs and outputs, at most; it is taken only as it is used.
      * 0: twice the machine's memory. */
     uint64_t arena_size;
+    /* Shared memory that was used and is free keeps its pages up to so many bytes, and goes back to
+     * the system beyond.  0: 64 MiB; UINT64_MAX: all of it is kept. */
+    uint64_t keep_bytes;
     int64_t time_limit_ms; /* for each item or task, unless its call says otherwise; 0: none */
     /* The same: how often an item is begun again after MPROC_ECRASHED, 254 times at most.  Not
      * after MPROC_ETASK, MPROC_ELIMIT or a cancel. */

@@ -8,18 +8,22 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../options.h"
 
-enum { DEFAULT_OUTPUT_MAX = 1 << 20 };
+enum {
+    DEFAULT_OUTPUT_MAX = 1 << 20,
+    SMALL = 1 << 14 /* bytes that are copied faster than the lock is let go of and taken again */
+};
 
 struct mproc_future {
     mproc_pool *pool; /* set once */
     struct job job;
-    bool done;
-    bool abandoned; /* freed before it was done */
+    _Atomic bool done; /* set with the lock held; what was written before stands from then on */
+    bool abandoned;    /* freed before it was done */
     uint64_t index;
     mproc_failure failure;
     size_t length;
@@ -51,8 +55,9 @@ static void future_end(struct job *job)
         job->touched += (size_t)length;
     }
     future->failure.index = future->index;
-    future->done = true;
     mp_job_release_slot(job);
+    /* Release: pairs with is_done(), which may be asked without the lock. */
+    atomic_store_explicit(&future->done, true, memory_order_release);
     if (future->abandoned) {
         job->pool->references--; /* not the last: whoever looks holds one */
         mp_job_finish(job);
@@ -72,9 +77,13 @@ static int submit(mproc_pool *pool, mproc_future *future, const struct job_spec 
         return r;
     }
     job->on_end = future_end;
-    mp_pool_unlock(pool);
-    mp_job_fill(job, spec);
-    mp_pool_lock(pool);
+    if (spec->context_size <= SMALL && spec->in_size <= SMALL) {
+        mp_job_fill(job, spec);
+    } else {
+        mp_pool_unlock(pool);
+        mp_job_fill(job, spec);
+        mp_pool_lock(pool);
+    }
     r = mp_job_post(job, spec->limit_ns);
     if (r)
         mp_job_finish(job);
@@ -139,7 +148,8 @@ static int check_future(const mproc_future *future)
 
 static bool is_done(const void *arg)
 {
-    return ((const mproc_future *)arg)->done;
+    /* Acquire: pairs with future_end(). */
+    return atomic_load_explicit(&((const mproc_future *)arg)->done, memory_order_acquire);
 }
 
 /* mp_wait() with the lock taken around it. */
@@ -159,7 +169,9 @@ int mproc_future_wait(mproc_future *future, int64_t timeout_ms)
 {
     int r = check_future(future);
 
-    return r ? r : wait_until(future->pool, is_done, future, timeout_ms);
+    if (r || is_done(future))
+        return r;
+    return wait_until(future->pool, is_done, future, timeout_ms);
 }
 
 struct several {
@@ -171,7 +183,7 @@ struct several {
 static int find(const struct several *several, bool done)
 {
     for (size_t i = 0; i < several->count; i++)
-        if (several->futures[i] && several->futures[i]->done == done)
+        if (several->futures[i] && is_done(several->futures[i]) == done)
             return (int)i;
     return -1;
 }
@@ -285,7 +297,7 @@ int mp_future_wait_until(mproc_future *future, int64_t deadline)
 void mp_future_wait_stopped(mproc_future *future, int64_t deadline)
 {
     mp_pool_lock(future->pool);
-    if (!future->done)
+    if (!is_done(future))
         mp_job_wait_stopped(&future->job, deadline);
     mp_pool_unlock(future->pool);
 }
@@ -293,7 +305,7 @@ void mp_future_wait_stopped(mproc_future *future, int64_t deadline)
 void mp_future_close(mproc_future *future, bool stop)
 {
     mp_pool_lock(future->pool);
-    if (!future->done)
+    if (!is_done(future))
         mp_job_close(&future->job, stop);
     mp_pool_unlock(future->pool);
 }
@@ -316,7 +328,7 @@ void mproc_future_free(mproc_future *future)
         return;
     pool = future->pool;
     mp_pool_lock(pool);
-    if (!future->done) {
+    if (!is_done(future)) {
         future->abandoned = true;
         mp_pool_unlock(pool);
         return;

@@ -118,6 +118,10 @@ static int open_memory(mproc_pool *pool, uint32_t workers)
         r = mp_arena_init(&pool->words, &region->memory, region->words_offset, region->words_size);
     if (!r)
         r = mp_arena_init(&pool->heap, &region->memory, region->heap_offset, region->heap_size);
+    if (!r && pool->options.keep_bytes)
+        pool->heap.warm_limit = pool->options.keep_bytes < region->heap_size
+                                    ? (size_t)pool->options.keep_bytes
+                                    : region->heap_size;
     return r;
 }
 

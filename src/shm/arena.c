@@ -14,7 +14,7 @@ enum {
     TRIES_IN_OWN_BIN = 8, /* blocks of the request's own bin that are looked at first */
 };
 
-#define WARM_LIMIT ((size_t)64 << 20) /* free bytes that keep their pages */
+#define WARM_LIMIT ((size_t)64 << 20)
 
 /* ---- bins ------------------------------------------------------------------------------------ */
 
@@ -97,8 +97,11 @@ int mp_arena_init(struct arena *arena, const struct memory *memory, size_t base,
         free(committed);
         return -ENOMEM;
     }
-    *arena =
-        (struct arena){.memory = memory, .base = base, .size = all->size, .committed = committed};
+    *arena = (struct arena){.memory = memory,
+                            .base = base,
+                            .size = all->size,
+                            .committed = committed,
+                            .warm_limit = WARM_LIMIT};
     list_init(&arena->blocks);
     for (unsigned bin = 0; bin < ARENA_BINS; bin++)
         list_init(&arena->bins[bin]);
@@ -240,7 +243,8 @@ void mp_arena_free(struct arena *arena, struct block *block, size_t touched)
         return;
     if (block->warm < touched)
         block->warm = touched < block->size ? touched : block->size;
-    if (block->warm >= GRANULE && arena->warm + block->warm > WARM_LIMIT && discard(arena, block))
+    if (block->warm >= GRANULE && arena->warm + block->warm > arena->warm_limit &&
+        discard(arena, block))
         block->warm = 0;
     merge_upper(arena, block);
     if (block->by_address.prev != &arena->blocks) {

@@ -22,6 +22,7 @@ struct arena {
     uint64_t filled;              /* bit b: bin b is not empty */
     unsigned char *committed;     /* a bit for each granule */
     size_t warm;                  /* bytes of free blocks that still have their pages, about */
+    size_t warm_limit;            /* how many may; the owner may change it */
 };
 
 /* A range of the arena: what mp_arena_alloc() gives, and the owner gives back. */
