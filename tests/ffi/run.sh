@@ -27,7 +27,7 @@ work=$(mktemp -d) || exit
 trap 'rm -rf "$work"' EXIT
 
 missing() {
-    echo "not installed: $*"
+    echo "not installed: $*" >&2
     [ "${MPROC_TEST_FFI_ALL:-0}" = 1 ] && exit 1
     exit 77
 }
@@ -130,7 +130,6 @@ case $what in
 tour)
     tour >"$work/printed"
     status=$?
-    [ $status -eq 77 ] && cat "$work/printed" && exit 77
     diff "$here/tour.expected" "$work/printed" || {
         echo "$language: expected (<) and printed (>) differ"
         status=1
