@@ -27,7 +27,7 @@ esac
 foreign=$(dynamic NEEDED | grep -v -e '^libc\.' -e '^ld-linux' -e '^ld64\.' -e '^ld-musl')
 case $(getconf GNU_LIBC_VERSION 2>/dev/null) in
 'glibc 2.'[0-9] | 'glibc 2.'[12][0-9] | 'glibc 2.3'[0-3])
-    foreign=$(echo "$foreign" | grep -v -e '^libpthread\.' -e '^librt\.')
+    foreign=$(echo "$foreign" | grep -v -e '^libpthread\.' -e '^librt\.' -e '^libdl\.')
     ;;
 esac
 [ -z "$foreign" ] || fail "it needs $foreign"
