@@ -50,9 +50,9 @@
  *   The host looks at a job again from its first chunk; the code goes on from the first that had not ended.
  *   The clock of a deadline runs from the second note, after the claim.  A worker that is held up between
  *     its first note and its claim for the whole of the limit is the business of expire() alone.
- *   The supervisor's CAS goes by the tag, so it would hit another claim if the tag came round between its load
- *     and its CAS.  No configuration has deadlines and TAGS: that is 65,535 jobs in one slot within a few
- *     instructions.
+ *   The supervisor's CAS goes by the tag, so it hits another claim of the same worker if the tag came round
+ *     between its load and its CAS: 65,535 jobs in one slot within a few instructions (check.sh shows it with
+ *     TAGS=1).  PROMPT says that this does not happen; all else holds then, whatever comes round.
  *   A generation is not started again, and the grace of a kill is not here.
  *
  * How to run one configuration (any of the -D below may be combined; check.sh runs them all):
@@ -84,6 +84,7 @@
  *   FAILHINT (a chunk may fail and is told before the job has ended; with CANCEL that may close the job)
  *   TAGS (number of different tags: they wrap; ghosts go by the true job number)
  *   VARC (every second job has one chunk only)
+ *   PROMPT (no tag comes round while the supervisor is between its load of a word and its CAS)
  *   PAGES (a pipe that was full has room again only when it is empty, as where room is made by pages)
  *   PDRACE (PDEATHSIG is set by the child after the fork, the parent may be dead by then)
  *   LAST (the host waits for the last job alone and then terminates; tasks of the others may never
@@ -610,6 +611,9 @@ poked:
    here: the clock runs from the second note                                                          */
 expired:
     atomic { cs=rcs[w]; cc=rc[w] };
+#ifdef PROMPT                   /* no round of tags goes by between here and the CAS */
+    atomic {
+#endif
     atomic {
       if :: S[cs].s[cc]==RUNNING && S[cs].w[cc]==w -> vt=S[cs].t[cc]; va=S[cs].a[cc]
          :: else -> goto intime fi };
@@ -628,6 +632,9 @@ expired:
       S[cs].s[cc]=STOPPED; S[cs].w[cc]=0 };
 #else
       S[cs].s[cc]=STOPPING };
+#endif
+#ifdef PROMPT
+    };
 #endif
 #ifndef M_NO_KILL
     atomic { if :: st[w]==ALIVE -> pend[w]=1; guilty[w]=1 :: else fi };
@@ -990,7 +997,7 @@ sleep:
 #endif
 #ifdef THREADS
   EACHS(SUBMIT2)
-  :: atomic { deaths || FULL -> other=1; goto look }            /* mp_pool_look() before it submits */
+  :: atomic { deaths || (FULL && nj<NJ) -> other=1; goto look } /* mp_pool_look() before it submits */
 #endif
 #if NTERM>0 && !defined(LAST)
   :: atomic { ntm>0 -> ntm--; goto term }

@@ -10,6 +10,8 @@
  *
  * What must hold: every thread comes to its end.  One that sleeps or waits for ever, while the others are
  * done, is an invalid end state.  Conditions are never woken for nothing here: that could only hide it.
+ * With NEVER the first job is ended by no worker, so that a thread may rightly stay: then no thread may
+ * wait whose job has ended, when nothing moves any more.
  * The lock is one bit; what happens under it is a step for each access to what a worker shares.
  *
  *   M_NO_HAND_OVER   who leaves wakes nobody to take its place
@@ -43,6 +45,7 @@ bit ready[NT], bell, hw;
 
 /* ---- the host's, under the lock ----------------------------------------------------------------- */
 bit lock;
+bit gone[NT];                   /* a ghost: the thread has come to its end */
 bit ended[NT], listed[NT];
 chan list = [NT] of {byte};     /* of those who wait, in the order in which they came */
 byte sleeper;                   /* 1 + its number; 0: nobody */
@@ -112,6 +115,9 @@ again:
 #else
      atomic { blocked[i]=1; UNLOCK };
 #endif
+#ifdef NEVER
+end_waiter:
+#endif
      if
      :: atomic { signalled[i] -> signalled[i]=0; blocked[i]=0 }
      :: atomic { !signalled[i] && nlate>0 -> nlate--; late=1; blocked[i]=0 }
@@ -136,6 +142,9 @@ again:
   :: any
   :: !any ->
      UNLOCK;
+#ifdef NEVER
+end_sleeper:
+#endif
      if                                                 /* poll() */
      :: atomic { bell || nudge -> pb=bell; pn=nudge }
      :: atomic { nlate>0 -> nlate--; late=1 }
@@ -173,7 +182,8 @@ leave:
     UNLOCK
   };
 out:
-  assert(ended[i] || late)
+  assert(ended[i] || late);
+  gone[i]=1
 }
 
 /* A thread that does not wait: mp_job_close(), mp_pool_look(). */
@@ -197,13 +207,22 @@ proctype Worker() {
 
 end_worker:
   do
+#ifndef NEVER
   :: atomic { !told[0] -> told[0]=1; ready[0]=1 }; if :: hw -> bell=1 :: !hw fi
+#endif
   :: atomic { !told[1] -> told[1]=1; ready[1]=1 }; if :: hw -> bell=1 :: !hw fi
 #if NT>2
   :: atomic { !told[2] -> told[2]=1; ready[2]=1 }; if :: hw -> bell=1 :: !hw fi
 #endif
   od
 }
+
+#ifdef NEVER
+active proctype Quiet() {
+end_quiet:
+  timeout -> assert(!(ended[0] && !gone[0]) && !(ended[1] && !gone[1]) && !(ended[NT-1] && !gone[NT-1]))
+}
+#endif
 
 init {
   atomic {
