@@ -150,7 +150,7 @@ static int listen_somewhere(void)
 
 int main(int argc, char **argv)
 {
-    mproc_pool_options options = {.size = sizeof options, .time_limit_ms = 500};
+    mproc_pool_options options = {.size = sizeof options, .time_limit_ms = 1000};
     mproc_process *clients[MOST] = {NULL};
     mproc_pool *pool = NULL;
     int error, listener, count = argc - 1;

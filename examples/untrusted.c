@@ -87,7 +87,7 @@ static int decode(FILE *in, struct text *out)
  */
 static int32_t limit_worker(int32_t worker, void *arg)
 {
-    const struct rlimit memory = {16 << 20, 16 << 20}, none = {0, 0};
+    const struct rlimit memory = {8 << 20, 8 << 20}, none = {0, 0};
 
     (void)worker;
     (void)arg;
@@ -145,7 +145,7 @@ static void print_outcome(const char *name, mproc_future *future)
 int main(int argc, char **argv)
 {
     mproc_pool_options options = {
-        .size = sizeof options, .init = limit_worker, .time_limit_ms = 1000};
+        .size = sizeof options, .init = limit_worker, .time_limit_ms = 2000};
     mproc_pool *pool = NULL;
     mproc_future **futures = calloc((size_t)argc, sizeof *futures);
     int error = futures ? mproc_pool_create(&pool, 0, &options) : -ENOMEM;
