@@ -200,8 +200,8 @@ void mp_generation_kill(struct generation *generation, int64_t grace_ms)
 /* ---- the end --------------------------------------------------------------------------------- */
 
 /* Poll until something is ready (its count) or the deadline has passed (0); negative: a descriptor is
- * not ours any more.  The program may close one just now, or a signal have poll() called anew: look
- * again. */
+ * not ours any more.  What is ready is looked at before it is read; what is quiet, now and then: the
+ * program may have closed it, and nobody would wake us. */
 static int poll_own(const struct generation *generation, struct pollfd *polled, size_t count,
                     int64_t deadline)
 {
@@ -211,12 +211,14 @@ static int poll_own(const struct generation *generation, struct pollfd *polled, 
         int64_t look_again = mp_deadline(LOOK_AGAIN_MS);
         int ready;
 
+        ready = mp_poll(polled, count, look_again < deadline ? look_again : deadline);
+        if (ready)
+            return ready;
         if (mp_guard_fd(guard, BELL_READ) < 0 || mp_guard_fd(guard, NUDGE_READ) < 0 ||
             mp_guard_fd(guard, WAKE_READ) < 0)
-            return -EBADF; /* without the last, posting could be a SIGPIPE */
-        ready = mp_poll(polled, count, look_again < deadline ? look_again : deadline);
-        if (ready || look_again >= deadline)
-            return ready;
+            return -EBADF; /* without the last, waking could be a SIGPIPE */
+        if (look_again >= deadline)
+            return 0;
     }
 }
 
