@@ -62,7 +62,7 @@ grep '"command".*worker\.c' "$work/subdirectory/compile_commands.json" | grep -q
     fail 'subdirectory: not optimized at link time'
 flags=$flags_before
 if command -v nm >/dev/null; then
-    shared=$(find "$work/subdirectory" -name 'libmproc.so' -o -name 'libmproc.dylib')
+    shared=$(find "$work/subdirectory/mproc" -name 'libmproc.so' -o -name 'libmproc.dylib')
     succeeds 'exports, optimized at link time' sh "$root/tests/exports.sh" "$root" "$shared"
 fi
 exit $status

@@ -15,6 +15,7 @@ work=$(cd "$work" && pwd -P) || exit
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 status=0
+export CMAKE_BUILD_PARALLEL_LEVEL="${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc 2>/dev/null || echo 2)}"
 if command -v ninja >/dev/null; then
     export CMAKE_GENERATOR=Ninja
 fi
