@@ -453,7 +453,7 @@ static void what_overflows_is_refused(void **state)
             assert_int_equal(answers[i], -EOVERFLOW);
     }
     assert_int_equal(mproc_pool_map(pool, answer_item, memory, NULL, 0, memory, half, 1, &context),
-                     -EOVERFLOW);
+                     -ENOMEM);
     assert_int_equal(mproc_pool_submit(pool, &future, answer_task, NULL, NULL, 0, &output),
                      -ENOMEM);
     for (size_t size = SIZE_MAX; size > SIZE_MAX - 64; size--) {
