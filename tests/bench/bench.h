@@ -135,6 +135,7 @@ MEASURE(limit_idle_kib);
 MEASURE(limit_pool_copies);
 MEASURE(limit_pool_in_place);
 MEASURE(limit_pool_calls);
+MEASURE(limit_pool_item_ns);
 MEASURE(limit_large_copies);
 MEASURE(limit_large_in_place);
 

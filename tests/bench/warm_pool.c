@@ -187,6 +187,11 @@ MEASURE(limit_pool_calls)
     return warm_squares(contender, call_range, false, seconds);
 }
 
+MEASURE(limit_pool_item_ns)
+{
+    return 1e3 / warm_squares(contender, call_range, false, seconds);
+}
+
 /* GiB in a second: in or out, not both; size is that of an item. */
 static double warm_large(const struct contender *contender, bool copies, double seconds)
 {
