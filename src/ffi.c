@@ -16,6 +16,7 @@
 #include "mproc/error.h"
 #include "mproc/pool.h"
 #include "mproc/process.h"
+#include "mproc/stats.h"
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
@@ -99,6 +100,35 @@ static const struct member failure[] = {
     MEMBER(mproc_failure, ran_ms, SIGNED),  LAST,
 };
 
+static const struct member stats[] = {
+    MEMBER(mproc_stats, items, UNSIGNED),
+    MEMBER(mproc_stats, failed, UNSIGNED),
+    MEMBER(mproc_stats, deaths, UNSIGNED),
+    MEMBER(mproc_stats, restarts, UNSIGNED),
+    MEMBER(mproc_stats, bytes_in, UNSIGNED),
+    MEMBER(mproc_stats, bytes_out, UNSIGNED),
+    MEMBER(mproc_stats, elapsed_ms, SIGNED),
+    MEMBER(mproc_stats, busy_ms, SIGNED),
+    MEMBER(mproc_stats, idle_ms, SIGNED),
+    MEMBER(mproc_stats, peak_memory, UNSIGNED),
+    LAST,
+};
+
+static const struct member worker_stats[] = {
+    MEMBER(mproc_worker_stats, pid, SIGNED),           MEMBER(mproc_worker_stats, items, UNSIGNED),
+    MEMBER(mproc_worker_stats, failed, UNSIGNED),      MEMBER(mproc_worker_stats, deaths, UNSIGNED),
+    MEMBER(mproc_worker_stats, busy_ms, SIGNED),       MEMBER(mproc_worker_stats, idle_ms, SIGNED),
+    MEMBER(mproc_worker_stats, peak_memory, UNSIGNED), LAST,
+};
+
+static const struct member slow_item[] = {
+    MEMBER(mproc_slow_item, index, UNSIGNED),
+    MEMBER(mproc_slow_item, count, UNSIGNED),
+    MEMBER(mproc_slow_item, ran_ms, SIGNED),
+    MEMBER(mproc_slow_item, worker, SIGNED),
+    LAST,
+};
+
 #define TYPE(type, members)                                                                        \
     {                                                                                              \
 #type, "sizeof(" #type ")", sizeof(type), members                                          \
@@ -110,6 +140,9 @@ static const struct type types[] = {
     TYPE(mproc_submit_options, submit_options),
     TYPE(mproc_spawn_options, spawn_options),
     TYPE(mproc_failure, failure),
+    TYPE(mproc_stats, stats),
+    TYPE(mproc_worker_stats, worker_stats),
+    TYPE(mproc_slow_item, slow_item),
 };
 
 #define CONSTANT(name)                                                                             \

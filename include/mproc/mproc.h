@@ -9,6 +9,7 @@
  *   pool.h     a pool of workers: map, submit, close, join
  *   future.h   a submitted task, seen by who submitted it
  *   task.h     a task, seen by the function that runs it in a worker
+ *   stats.h    what a pool has done so far, in numbers
  *   ffi.h      for bindings from other languages
  *
  * Rules that hold for every function:
@@ -37,6 +38,7 @@
 #include <mproc/future.h>
 #include <mproc/pool.h>
 #include <mproc/process.h>
+#include <mproc/stats.h>
 #include <mproc/task.h>
 
 #endif

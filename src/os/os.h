@@ -230,6 +230,12 @@ int mp_code_map_create(struct code_map **map);
 bool mp_code_map_knows(const struct code_map *map, uintptr_t function);
 void mp_code_map_free(struct code_map *map);
 
+/* ---- usage.c: how much memory processes had in use, at most, in bytes; 0: not known ----------- */
+
+uint64_t mp_peak_of(pid_t pid);     /* of a living process */
+uint64_t mp_peak_of_self(void);     /* Child. */
+uint64_t mp_peak_of_children(void); /* the largest of those that were reaped.  Child. */
+
 /* ---- cpu_*.c: how many CPUs there are for us ------------------------------------------------- */
 
 int32_t mp_cpu_allowed(void); /* CPUs that this process may run on; at least 1 */

@@ -52,6 +52,7 @@ static void future_end(struct job *job)
             length = 0;
         }
         future->length = (size_t)length;
+        job->pool->bytes_out += length;
         job->touched += (size_t)length;
     }
     future->failure.index = future->index;

@@ -47,6 +47,8 @@ static void job_end(struct job *job)
         atomic_store_explicit(&shared_of(pool)->least_limit_ns, 0, memory_order_relaxed);
     if (job->on_end)
         job->on_end(job);
+    else
+        pool->bytes_out += job->count * job->out_size; /* of a map; the checks say that it fits */
     mp_pool_shut_if_done(pool);
 }
 

@@ -11,6 +11,7 @@
 #include "pool.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "worker.h"
 
@@ -65,6 +66,8 @@ void mp_inline_begin(mproc_pool *pool)
 
     if (!pool->options.in_process)
         return;
+    atomic_store_explicit(&mp_region_worker(&pool->region, 0)->pid, (int32_t)getpid(),
+                          memory_order_relaxed);
     serves = pool;
     call_init(pool);
     serves = outer;

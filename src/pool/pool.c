@@ -215,6 +215,7 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
     made->generation = GENERATION_NONE;
     made->region.memory = MEMORY_NONE;
     made->loop.fd = -1;
+    made->born = mp_now();
     r = open_locks(made);
     if (r) {
         free(made);
@@ -376,6 +377,7 @@ static int renew(mproc_pool *pool)
     pool->poisoned = false;
     pool->why_broken[0] = '\0';
     mp_loop_renew(pool);
+    pool->restarts++;
     if (!pool->closed)
         return 0;
     mp_generation_kill(&pool->generation, GRACE_MS); /* closed or terminated while it started */

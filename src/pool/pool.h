@@ -10,6 +10,7 @@
  *     gather.c       the host waits, looks, and sees that the job has ended; chunk.c: what it reads
  *     map.c          many items as one job, results in order; future.c: one task as one job
  *     pool.c         the life of it all; generation.c: the processes
+ *     stats.c        what a pool has done, in numbers; meter.c: what its workers note of that
  *     loop.c         the same from within an event loop of the program
  *
  * Everything here is guarded by pool->lock unless it says otherwise.  The lock is never shared with
@@ -47,6 +48,7 @@ struct job {
     uint64_t count;
     uint64_t chunk_items;
     uint64_t out_size;
+    uint64_t in_bytes;
     struct block *words_block; /* NULL: the word is in the descriptor */
     struct block *block;       /* context, inputs, outputs, outcomes; NULL: none was needed */
     size_t touched;            /* bytes of the block that were written, about */
@@ -160,6 +162,12 @@ struct mproc_pool {
     uint64_t lost_seen;
     struct loop loop;
     struct inline_crew crew;
+
+    /* For stats.c. */
+    int64_t born;
+    uint64_t restarts;
+    uint64_t bytes_in;
+    uint64_t bytes_out;
 };
 
 /* ---- pool.c ---------------------------------------------------------------------------------- */

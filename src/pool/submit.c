@@ -253,6 +253,7 @@ static int create(mproc_pool *pool, struct job *job, const struct job_spec *spec
                         .count = spec->count,
                         .chunk_items = spec->chunk_items,
                         .out_size = spec->out_size,
+                        .in_bytes = (spec->kind == JOB_TASK ? 1 : spec->count) * spec->in_size,
                         .limited = spec->limit_ns > 0,
                         .goes_on = spec->goes_on,
                         .unfinished = -ECANCELED};
@@ -325,6 +326,7 @@ int mp_job_post(struct job *job, int64_t limit_ns)
     for (uint64_t i = 0; i < job->chunks; i++)
         mp_word_publish(&job->words[i], job->id);
     CRASH_POINT("words published");
+    pool->bytes_in += job->in_bytes;
     list_append(&pool->open, &job->in_open);
     announce_limit(job, limit_ns);
     CRASH_POINT("limit announced");

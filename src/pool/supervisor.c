@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../point.h"
+#include "worker.h"
 
 enum {
     /* In a row, with no worker up, the pool gives up: so many, and at least four for each worker.
@@ -146,6 +147,8 @@ static void start_worker(struct supervisor *sup, uint32_t number)
     setpgid(pid, pid); /* here and in the child: whoever is first */
     seat->pid = pid;
     seat->start_at = MP_FOREVER;
+    /* Relaxed: only for people to read. */
+    atomic_store_explicit(&record->pid, (int32_t)pid, memory_order_relaxed);
     CRASH_POINT("worker seated");
 }
 
@@ -173,6 +176,18 @@ static int64_t start_due(struct supervisor *sup)
 
 /* ---- reaping --------------------------------------------------------------------------------- */
 
+/* The system tells of the largest of all that were reaped.  0: the one just reaped was not larger
+ * than those before it. */
+static uint64_t new_peak(struct supervisor *sup)
+{
+    uint64_t peak = mp_peak_of_children();
+
+    if (peak <= sup->peak)
+        return 0;
+    sup->peak = peak;
+    return peak;
+}
+
 /* A worker is dead and reaped: nothing of it runs any more. */
 static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int status)
 {
@@ -182,6 +197,7 @@ static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int 
     bool left = atomic_load_explicit(&record->left, memory_order_acquire);
 
     mp_bury(sup, number, pid, status);
+    mp_meter_bury(record, new_peak(sup));
     seat->pid = 0;
     mp_close_bond(seat);
     if (!up && !left) {

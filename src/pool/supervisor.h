@@ -45,6 +45,7 @@ struct supervisor {
     uint32_t failed_starts; /* in a row */
     int64_t stopped_at;     /* when to look again for workers that somebody has stopped */
     uint32_t slots;         /* the descriptors below this one have pages */
+    uint64_t peak;          /* bytes of memory that a dead worker had in use, at most */
 };
 
 enum { EXIT_CANNOT_START = 125 };

@@ -40,6 +40,7 @@ struct holding {
     uint64_t chunk;
     uint64_t first; /* item */
     uint64_t count; /* items */
+    uint64_t shown; /* the index of the first, for people */
 };
 
 /* ---- run a chunk ----------------------------------------------------------------------------- */
@@ -164,6 +165,7 @@ static bool find_items(const struct region *region, struct holding *held)
     held->count = job->count - held->first;
     if (held->count > job->chunk_items)
         held->count = job->chunk_items;
+    held->shown = job->kind == JOB_TASK ? job->index : held->first;
     return true;
 }
 
@@ -314,9 +316,10 @@ static enum service try_chunk(struct worker *worker, const struct job_shm *job, 
     limit = atomic_load_explicit(&job->limit_ns, memory_order_relaxed);
     if (limit > 0)
         set_limit(worker, word, limit);
-    mp_meter_begin(worker);
+    mp_meter_claim(worker);
     CRASH_POINT("about to run");
     ended = run_chunk(worker, &held);
+    mp_meter_end(worker, held.shown, held.count, ended == CHUNK_FAILED);
     CRASH_POINT("ran, not finished");
     if (!mp_word_finish(word, held.claimed, ended))
         return SERVICE_DOOMED;
@@ -439,6 +442,7 @@ enum worker_end mp_worker_run(struct worker *worker)
             return end;
         }
         served = true;
+        mp_meter_ticket(worker);
         switch (serve(worker, (uint32_t)ticket)) {
         case SERVICE_DOOMED:
             return WORKER_DOOMED;
@@ -448,6 +452,7 @@ enum worker_end mp_worker_run(struct worker *worker)
             break;
         }
         ticket = 0;
+        mp_meter_rest(worker);
         atomic_store_explicit(&self->ticket, 0, memory_order_release);
         CRASH_POINT("ticket given up");
     }

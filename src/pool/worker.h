@@ -18,8 +18,9 @@ struct worker {
     struct mark wake_mark;
     struct mark bell_mark;
     struct mark loop_mark;
-    bool unheard;  /* it should have rung, and the bell is not there */
-    int64_t began; /* mp_now_coarse() when the chunk that it runs was begun */
+    bool unheard;    /* it should have rung, and the bell is not there */
+    int64_t began;   /* mp_now_coarse() when the chunk that it runs was begun */
+    int64_t slow_ns; /* an item that takes longer is among the slowest */
 };
 
 enum worker_end {
@@ -30,10 +31,16 @@ enum worker_end {
 };
 
 enum worker_end mp_worker_run(struct worker *worker);
-/* meter.c: a chunk was claimed. */
-void mp_meter_begin(struct worker *worker);
+/* meter.c.  A ticket was taken; a chunk was claimed; it has been run, and is of `count` items from
+ * `first` on, but who looks does not know of its end yet; the ticket is given up. */
+void mp_meter_ticket(struct worker *worker);
+void mp_meter_claim(struct worker *worker);
+void mp_meter_end(struct worker *worker, uint64_t first, uint64_t count, bool failed);
+void mp_meter_rest(struct worker *worker);
 /* How long the present chunk has been run, in nanoseconds. */
 int64_t mp_meter_ran(const struct worker *worker);
+/* Supervisor: the worker is dead, and `peak` more than any before has had, or 0. */
+void mp_meter_bury(struct worker_shm *record, uint64_t peak);
 
 /* What was left with mproc_fail() since the last task, if anything: WORKER_TEXT_MAX bytes. */
 const char *mp_worker_fail_text(void);

@@ -84,6 +84,15 @@ struct job_shm {
     _Alignas(CACHE_LINE) struct outcome_shm outcome;
 };
 
+/* One of the items that took a worker longest. */
+struct slow_shm {
+    _Atomic uint64_t index; /* of the first of its chunk */
+    _Atomic uint64_t count; /* in the chunk */
+    _Atomic int64_t ran_ns;
+};
+
+enum { SLOW_ITEMS = 5 };
+
 /*
  * The ticket queue.
  * Who writes: the host the tail and the entries from it on, the workers the head, by
@@ -99,7 +108,8 @@ struct queue_shm {
 /*
  * What a worker leaves for the supervisor and for its replacement.
  * Who writes: the worker with this number; the supervisor zeroes `up` and `left` while there is
- * none.
+ * none.  Below the first line it is all for people to read: counts that go on from one worker to its
+ * replacement, and are only numbers to whoever reads them.
  */
 struct worker_shm {
     /* The id of the job whose ticket it holds; 0: none.  Not zeroed at a death: the replacement
@@ -111,9 +121,17 @@ struct worker_shm {
     _Atomic uint64_t claim;
     _Atomic int64_t deadline; /* mp_now(); 0: none; below 0: a limit that does not count yet */
     _Atomic uint64_t item;    /* the item it is running, for the report of a crash */
-    _Atomic int64_t began;    /* mp_now_coarse() when it began to run its chunk */
+    _Atomic int64_t began;    /* mp_now_coarse() when it began to run its chunk; 0: it is idle */
     _Atomic uint32_t up;      /* its init function has returned */
     _Atomic uint32_t left; /* it read the end of file: the pool closes, no replacement is wanted */
+    _Alignas(CACHE_LINE) _Atomic uint64_t items; /* that it ran, to an end of theirs */
+    _Atomic uint64_t failed;                     /* chunks */
+    _Atomic int64_t busy_ns;
+    struct slow_shm slow[SLOW_ITEMS];
+    /* The supervisor's; `pid` is 0 while there is none.  Without processes: the host's. */
+    _Alignas(CACHE_LINE) _Atomic uint64_t deaths;
+    _Atomic uint64_t peak; /* bytes of memory that one that died had in use, at most */
+    _Atomic int32_t pid;
 };
 
 /* Why the supervisor gave up. */

@@ -232,6 +232,34 @@ static int64_t call_pool_step(struct handles *on, int null)
     return r > 0 ? mproc_pool_step(on->pool) : r;
 }
 
+static int64_t call_pool_stats(struct handles *on, int null)
+{
+    mproc_stats stats = {.size = sizeof stats};
+
+    return mproc_pool_stats(ARGUMENT(1, on->pool), ARGUMENT(2, &stats));
+}
+
+static int64_t call_pool_worker_stats(struct handles *on, int null)
+{
+    mproc_worker_stats stats = {.size = sizeof stats};
+
+    return mproc_pool_worker_stats(ARGUMENT(1, on->pool), 0, ARGUMENT(2, &stats));
+}
+
+static int64_t call_pool_slowest(struct handles *on, int null)
+{
+    mproc_slow_item item = {.size = sizeof item};
+
+    return mproc_pool_slowest(ARGUMENT(1, on->pool), 1000, ARGUMENT(2, &item));
+}
+
+static int64_t call_pool_report(struct handles *on, int null)
+{
+    char text[4096];
+
+    return positive(mproc_pool_report(ARGUMENT(1, on->pool), ARGUMENT(2, text), sizeof text));
+}
+
 static int64_t call_pool_alloc(struct handles *on, int null)
 {
     void *memory = NULL;
@@ -406,6 +434,10 @@ const struct row misuse_rows[] = {
     ROW(pool_call, ABOUT_HANDLE, SHUT, ALIEN, ALIEN, 7, {BAD, BAD, 0, BAD, BAD, 0, 0}),
     ROW(pool_fd, ABOUT_HANDLE, SHUT, ALIEN, ALIEN, 1, {BAD}),
     ROW(pool_step, ABOUT_HANDLE, SHUT, ALIEN, ALIEN, 1, {BAD}),
+    ROW(pool_stats, ABOUT_HANDLE, 0, ALIEN, ALIEN, 2, {BAD, BAD}),
+    ROW(pool_worker_stats, ABOUT_HANDLE, 0, ALIEN, ALIEN, 2, {BAD, BAD}),
+    ROW(pool_slowest, ABOUT_HANDLE, -ENOENT, ALIEN, ALIEN, 2, {BAD, BAD}),
+    ROW(pool_report, ABOUT_HANDLE, 1, ALIEN, ALIEN, 2, {BAD, BAD}),
     ROW(pool_alloc, ABOUT_HANDLE, 0, ALIEN, ALIEN, 2, {BAD, BAD}),
     ROW(pool_dealloc, ABOUT_HANDLE, 0, ALIEN, ALIEN, 2, {BAD, 0}),
 

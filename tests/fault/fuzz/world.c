@@ -95,6 +95,11 @@ int64_t mp_now(void)
     return now;
 }
 
+int64_t mp_now_coarse(void)
+{
+    return mp_now();
+}
+
 int64_t mp_deadline(int64_t timeout_ms)
 {
     if (timeout_ms < 0 || timeout_ms > INT64_MAX / NS_PER_MS / 2)
