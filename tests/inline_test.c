@@ -108,13 +108,14 @@ static void tell_maps(mproc_pool *pool, struct told *told)
 static void tell_texts(mproc_pool *pool, struct told *told)
 {
     mproc_map_options options = {.size = sizeof options, .failure = &told->failures[2]};
+    static char letters[] = "abcdefgh";
     struct iovec inputs[COUNT];
     mproc_results *results;
     int32_t statuses[COUNT];
 
     options.statuses = statuses;
     for (size_t i = 0; i < COUNT; i++)
-        inputs[i] = (struct iovec){(char[]){"abcdefgh"}, i % 8};
+        inputs[i] = (struct iovec){letters, i % 8};
     told->returned[4] =
         mproc_pool_map_bytes(pool, double_text, NULL, inputs, COUNT, &results, &options);
     for (size_t i = 0; i < COUNT; i++) {

@@ -270,7 +270,7 @@ int mproc_pool_fd(mproc_pool *pool);
 /*
  * Take in what there is, without waiting, and hand on what waits for room.  Call it when the
  * descriptor is readable, then see which futures are done.  Other threads may wait at the same time.
- * Returns how many tasks (a map counts as one) have ended since the last step, whoever took them in;
+ * Returns how many tasks (a map counts as one or some) have ended since the last step, whoever took them in;
  * MPROC_EBROKEN or MPROC_ECLOSED when there are none and the pool's processes are gone: the
  * descriptor stays readable then, so stop polling it (until a restart).  After
  * mproc_pool_terminate() a system that does not end its processes is given up by mproc_pool_join()
