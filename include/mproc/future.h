@@ -40,7 +40,8 @@ int mproc_future_wait_any(mproc_future *const *futures, size_t count, int64_t ti
  * -ETIMEDOUT, or -EINVAL if they are not all of one pool. */
 int mproc_future_wait_all(mproc_future *const *futures, size_t count, int64_t timeout_ms);
 
-/* 1 if the task is done, 0 if not.  Does not block. */
+/* 1 if the task is done, 0 if not, or an error for what is no future of this process: test for > 0.
+ * Does not block. */
 int mproc_future_is_done(mproc_future *future);
 
 /*

@@ -71,7 +71,8 @@ typedef struct mproc_pool_options {
     mproc_hook_fn parent_fork; /* in the caller, just after it, on failure too */
     mproc_hook_fn child_fork;  /* once in each worker, before init */
     /* Bytes of shared memory for inputs and outputs, at most; it is taken only as it is used.
-     * 0: twice the machine's memory. */
+     * 0: twice the machine's memory.  All of it counts for RLIMIT_AS (take RLIMIT_DATA to limit
+     * what tasks allocate), and valgrind's search for leaks reads it: keep it small there. */
     uint64_t arena_size;
     /* Shared memory that was used and is free keeps its pages up to so many bytes, and goes back to
      * the system beyond.  0: 64 MiB; UINT64_MAX: all of it is kept. */
@@ -124,7 +125,8 @@ typedef struct mproc_submit_options {
 /* ---- life ------------------------------------------------------------------------------------ */
 
 /*
- * Make a pool of `workers` processes, 1 to 4096, or mproc_cpu_count() for 0.  Forks once: a
+ * Make a pool of `workers` processes, 1 to 4096, or mproc_cpu_count() for 0 (which heeds
+ * MPROC_WORKERS).  Forks once: a
  * supervisor, which forks the workers, sees them die, replaces them and enforces limits; stdout and
  * stderr are flushed before.  It all ends with the caller's process, even by SIGKILL.
  *
