@@ -18,6 +18,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,7 @@
 enum {
     COPIES_MAX = 1 << 18, /* bytes to copy, in all */
     TRAMPOLINES_MAX = 1 << 16,
+    TEXT_ROOM = 1 << 15,               /* for /proc/self/maps, to begin with */
     CLOSURE_SIZE = 48,                 /* none is smaller, and so much tells two of them apart */
     POINTERS_SIZE = 2 * sizeof(void *) /* of a closure that is told by the page after it */
 };
@@ -187,19 +189,65 @@ static const struct range *find_range(const struct code_map *map, uintptr_t addr
     return low < map->count && map->ranges[low].begin <= address ? &map->ranges[low] : NULL;
 }
 
+/* Returns the text of a file, with a 0 at its end, or NULL. */
+static char *read_text(int fd)
+{
+    size_t room = TEXT_ROOM, size = 0;
+    char *text = malloc(room), *grown;
+    ssize_t n = -ENOMEM;
+
+    while (text && (n = mp_read(fd, text + size, room - size - 1)) > 0) {
+        size += (size_t)n;
+        if (size < room - 1)
+            continue;
+        grown = realloc(text, 2 * room);
+        if (!grown)
+            break;
+        text = grown;
+        room *= 2;
+    }
+    if (n == 0) {
+        text[size] = '\0';
+        return text;
+    }
+    free(text);
+    return NULL;
+}
+
+/* The text of /proc/self/maps, or NULL.  With the guard lock, so that no child which another thread
+ * forks has the descriptor; and no more than that with it: whoever forks may hold the locks that it
+ * takes to look at what is loaded. */
+static char *read_maps_text(void)
+{
+    char *text = NULL;
+    int fd;
+
+    if (mp_guard_lock())
+        return NULL;
+    fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0)
+        text = read_text(fd);
+    mp_close(fd);
+    mp_guard_unlock();
+    return text;
+}
+
 int mp_code_map_create(struct code_map **map)
 {
     struct code_map *made = calloc(1, sizeof *made);
+    char *text;
     FILE *file;
     int r = 0;
 
     if (!made)
         return -ENOMEM;
-    file = fopen("/proc/self/maps", "re");
+    text = read_maps_text();
+    file = text ? fmemopen(text, strlen(text), "r") : NULL;
     if (file) {
         r = read_maps(made, file);
         fclose(file);
     }
+    free(text);
     if (r) {
         mp_code_map_free(made);
         return r;
