@@ -73,6 +73,8 @@ static const struct member map_options[] = {
     MEMBER(mproc_map_options, output_max, UNSIGNED),
     MEMBER(mproc_map_options, statuses, POINTER),
     MEMBER(mproc_map_options, failure, POINTER),
+    MEMBER(mproc_map_options, progress, POINTER),
+    MEMBER(mproc_map_options, progress_arg, POINTER),
     LAST,
 };
 
@@ -121,6 +123,12 @@ static const struct member worker_stats[] = {
     MEMBER(mproc_worker_stats, peak_memory, UNSIGNED), LAST,
 };
 
+static const struct member progress[] = {
+    MEMBER(mproc_progress, done, UNSIGNED),  MEMBER(mproc_progress, failed, UNSIGNED),
+    MEMBER(mproc_progress, total, UNSIGNED), MEMBER(mproc_progress, elapsed_ms, SIGNED),
+    MEMBER(mproc_progress, over, SIGNED),    LAST,
+};
+
 static const struct member slow_item[] = {
     MEMBER(mproc_slow_item, index, UNSIGNED),
     MEMBER(mproc_slow_item, count, UNSIGNED),
@@ -141,6 +149,7 @@ static const struct type types[] = {
     TYPE(mproc_spawn_options, spawn_options),
     TYPE(mproc_failure, failure),
     TYPE(mproc_stats, stats),
+    TYPE(mproc_progress, progress),
     TYPE(mproc_worker_stats, worker_stats),
     TYPE(mproc_slow_item, slow_item),
 };

@@ -100,6 +100,21 @@ typedef struct mproc_pool_options {
     int32_t reserved; /* 0 */
 } mproc_pool_options;
 
+/* How far a map has come. */
+typedef struct mproc_progress {
+    size_t size;
+    uint64_t done;      /* items that have ended by themselves, those that failed too */
+    uint64_t failed;    /* of these */
+    uint64_t total;     /* items of the map */
+    int64_t elapsed_ms; /* since the call began */
+    int32_t over;       /* 1: the last call for this map; else 0 */
+    int32_t reserved;   /* 0 */
+} mproc_progress;
+
+/* Called by the thread that waits in a map, ten times a second at most, and once at the end of a map
+ * that was begun.  It may use the pool.  A map of many chunks is counted less often. */
+typedef void (*mproc_progress_fn)(const mproc_progress *progress, void *arg);
+
 typedef struct mproc_map_options {
     size_t size;
     size_t chunk_size;      /* items that a worker takes at a time; 0: chosen by the library */
@@ -111,6 +126,10 @@ typedef struct mproc_map_options {
     size_t output_max;      /* map_bytes: the longest output; 0: 1 MiB */
     int32_t *statuses;      /* `count` of them, or NULL: see mproc_pool_map() */
     mproc_failure *failure; /* or NULL: how the first failing item (the lowest index) failed */
+    /* Or NULL; mproc_progress_bar() is one, and is the default if the environment had
+     * MPROC_PROGRESS=1 when the pool was made (not in a set-uid program). */
+    mproc_progress_fn progress;
+    void *progress_arg; /* handed to it */
 } mproc_map_options;
 
 typedef struct mproc_submit_options {
@@ -229,6 +248,13 @@ void mproc_results_free(mproc_results *results);
  */
 int mproc_map(mproc_map_fn fn, void *ctx, const void *in, size_t in_size, void *out,
               size_t out_size, size_t count, int32_t workers, const mproc_map_options *options);
+
+/*
+ * Draw a bar on the standard error if that is a terminal: how much is done, how fast, how many failed,
+ * how long it may take; at the end it leaves the line.  `arg` is not used.  For any pool and any
+ * process; NULL is passed over.
+ */
+void mproc_progress_bar(const mproc_progress *progress, void *arg);
 
 /* ---- single tasks ---------------------------------------------------------------------------- */
 

@@ -230,6 +230,10 @@ int mp_code_map_create(struct code_map **map);
 bool mp_code_map_knows(const struct code_map *map, uintptr_t function);
 void mp_code_map_free(struct code_map *map);
 
+/* ---- terminal.c ------------------------------------------------------------------------------ */
+
+int mp_terminal_width(int fd); /* in columns; 80 where that is not known */
+
 /* ---- usage.c: how much memory processes had in use, at most, in bytes; 0: not known ----------- */
 
 uint64_t mp_peak_of(pid_t pid);     /* of a living process */

@@ -119,6 +119,7 @@ struct bytes_call {
     bool closing;          /* nothing more is submitted */
     int stopped_by;        /* what ended the call early; 0: nothing did */
     mproc_failure failure; /* of the first item that failed */
+    struct progress progress;
 };
 
 /* Nothing more is to be begun; with `stop`, what runs is killed. */
@@ -184,13 +185,34 @@ static void gather_one(struct bytes_call *call)
         close_window(call, failure.error, false);
 }
 
+static void tell_progress(struct bytes_call *call, bool over)
+{
+    const struct count count = {call->gathered, call->failed};
+
+    mp_progress_tell(&call->progress, &count, over);
+}
+
+/* 0 or -ETIMEDOUT.  The caller is told how far the map has come. */
+static int wait_till_done(struct bytes_call *call, mproc_future *future)
+{
+    for (;;) {
+        bool told_first = call->progress.next < call->deadline;
+        int r = mp_future_wait_until(future, told_first ? call->progress.next : call->deadline);
+
+        if (mp_progress_is_due(&call->progress))
+            tell_progress(call, false);
+        if (r != -ETIMEDOUT || !told_first)
+            return r;
+    }
+}
+
 /* Wait for the oldest of the window.  At the deadline all are told to stop, and have the same time
  * for it: else each could take its own. */
 static void wait_for_oldest(struct bytes_call *call)
 {
     mproc_future *oldest = call->futures[call->gathered % call->window];
 
-    if (call->stop_by == MP_FOREVER && mp_future_wait_until(oldest, call->deadline) == -ETIMEDOUT) {
+    if (call->stop_by == MP_FOREVER && wait_till_done(call, oldest) == -ETIMEDOUT) {
         close_window(call, -ETIMEDOUT, true);
         call->stop_by = mp_deadline(STOP_MS);
     }
@@ -274,7 +296,10 @@ int mproc_pool_map_bytes(mproc_pool *pool, mproc_task_fn fn, void *ctx, const st
         free(call.futures);
         return -ENOMEM;
     }
+    mp_progress_begin(&call.progress, pool, &call.options, count);
     run_window(&call);
+    if (call.submitted)
+        tell_progress(&call, true);
     r = conclude(&call);
     free(call.futures);
     if (r < 0 && !call.options.statuses) {

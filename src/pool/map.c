@@ -56,6 +56,8 @@ struct map_call {
     bool closing;   /* what is not begun is not to be */
     int why;        /* 0, or what kept the map from its end */
     struct tally tally;
+    struct progress progress;
+    struct count counted; /* in the sections gathered */
 };
 
 /* ---- what is to be done ---------------------------------------------------------------------- */
@@ -326,6 +328,7 @@ static void gather_oldest(struct map_call *call)
         gather(call, section);
         mp_pool_lock(call->pool);
     }
+    mp_progress_count(&call->progress, job, &call->counted);
     mp_job_finish(job);
     call->gathered++;
 }
@@ -360,6 +363,32 @@ static void stop_map(struct map_call *call)
         mp_job_wait_stopped(&section_at(call, i)->job, deadline);
 }
 
+/* Lets go of the lock while the caller is told. */
+static void tell_progress(struct map_call *call, bool over)
+{
+    struct count count = call->counted;
+
+    for (uint64_t i = call->gathered; i < call->posted; i++)
+        mp_progress_count(&call->progress, &section_at(call, i)->job, &count);
+    mp_pool_unlock(call->pool);
+    mp_progress_tell(&call->progress, &count, over);
+    mp_pool_lock(call->pool);
+}
+
+/* 0 or -ETIMEDOUT.  The caller is told how far the map has come. */
+static int wait_for_news(struct map_call *call)
+{
+    for (;;) {
+        int64_t until = (int64_t)least((uint64_t)call->progress.next, (uint64_t)call->deadline);
+        int r = mp_wait(call->pool, has_news, call, until);
+
+        if (mp_progress_is_due(&call->progress))
+            tell_progress(call, false);
+        if (r != -ETIMEDOUT || until == call->deadline)
+            return r;
+    }
+}
+
 /* Until every section that is to be has ended and is gathered.  With the lock held. */
 static void run_sections(struct map_call *call)
 {
@@ -367,7 +396,7 @@ static void run_sections(struct map_call *call)
         scatter(call);
         if (call->gathered == call->posted)
             return;
-        if (mp_wait(call->pool, has_news, call, call->deadline) == -ETIMEDOUT)
+        if (wait_for_news(call) == -ETIMEDOUT)
             stop_map(call);
         if (!call->closing && has_failed(call))
             close_map(call, false);
@@ -407,6 +436,7 @@ static int run_map(struct map_call *call, const mproc_map_options *options)
         return r;
     call->deadline = call->options.timeout_ms ? mp_deadline(call->options.timeout_ms) : MP_FOREVER;
     call->tally.failure = (mproc_failure){.size = sizeof call->tally.failure, .worker = -1};
+    mp_progress_begin(&call->progress, pool, &call->options, call->spec.count);
     mp_pool_lock(pool);
     pool->maps++;
     r = cut(call);
@@ -414,6 +444,8 @@ static int run_map(struct map_call *call, const mproc_map_options *options)
         r = copy_context(call);
     if (!r)
         run_sections(call);
+    if (call->posted)
+        tell_progress(call, true);
     mp_arena_free(&pool->heap, call->context, call->options.ctx_size);
     pool->maps--;
     mp_pool_shut_if_done(pool);

@@ -216,6 +216,7 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
     made->region.memory = MEMORY_NONE;
     made->loop.fd = -1;
     made->born = mp_now();
+    made->shows_progress = mp_progress_from_environment();
     r = open_locks(made);
     if (r) {
         free(made);

@@ -10,6 +10,7 @@
  *     gather.c       the host waits, looks, and sees that the job has ended; chunk.c: what it reads
  *     map.c          many items as one job, results in order; future.c: one task as one job
  *     pool.c         the life of it all; generation.c: the processes
+ *     progress.c     how far a map has come
  *     stats.c        what a pool has done, in numbers; meter.c: what its workers note of that
  *     loop.c         the same from within an event loop of the program
  *
@@ -82,6 +83,22 @@ struct job_spec {
     bool goes_on;   /* a part of what was begun: a pool that was closed meanwhile takes it */
     int64_t limit_ns;
     uint32_t retries;
+};
+
+/* Items of a map. */
+struct count {
+    uint64_t done;   /* that have ended by themselves */
+    uint64_t failed; /* of these */
+};
+
+/* Of one map, while it runs: who is to be told how far it has come.  Needs no lock. */
+struct progress {
+    mproc_progress_fn callback; /* NULL: nobody */
+    void *arg;
+    uint64_t total;
+    int64_t began;
+    int64_t next;     /* when to tell; MP_FOREVER: never */
+    int64_t counting; /* how long that took the last time */
 };
 
 /* A thread that waits until done(arg). */
@@ -162,6 +179,8 @@ struct mproc_pool {
     uint64_t lost_seen;
     struct loop loop;
     struct inline_crew crew;
+
+    bool shows_progress; /* of maps that do not say: the environment asks for it */
 
     /* For stats.c. */
     int64_t born;
@@ -249,6 +268,17 @@ void mp_pool_poison(mproc_pool *pool, const char *what);
 void mp_wake_waiters(mproc_pool *pool);
 /* Somebody has to sleep on the bell, if anybody waits at all. */
 void mp_hand_over(mproc_pool *pool);
+
+/* ---- progress.c ------------------------------------------------------------------------------ */
+
+bool mp_progress_from_environment(void);
+void mp_progress_begin(struct progress *progress, const mproc_pool *pool,
+                       const mproc_map_options *options, uint64_t total);
+bool mp_progress_is_due(const struct progress *progress);
+/* Add what has ended of a job; with the lock held, or of an ended one. */
+void mp_progress_count(struct progress *progress, const struct job *job, struct count *count);
+/* Without the lock. */
+void mp_progress_tell(struct progress *progress, const struct count *count, bool over);
 
 /* ---- inline.c: for all pools to call, and only those with `in_process` are changed by it ------- */
 

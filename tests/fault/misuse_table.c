@@ -69,6 +69,15 @@ static int64_t call_failure_describe(struct handles *on, int null)
     return mproc_failure_describe(ARGUMENT(1, &failure), ARGUMENT(2, text), sizeof text);
 }
 
+static int64_t call_progress_bar(struct handles *on, int null)
+{
+    const mproc_progress progress = {.size = sizeof progress};
+
+    (void)on;
+    mproc_progress_bar(ARGUMENT(1, &progress), ARGUMENT(2, &null));
+    return 0;
+}
+
 CALL(future_wait, mproc_future_wait(ARGUMENT(1, on->future), -1))
 CALL(future_is_done, mproc_future_is_done(ARGUMENT(1, on->future)))
 CALL(future_cancel, mproc_future_cancel(ARGUMENT(1, on->future)))
@@ -404,6 +413,8 @@ enum { SHUT = MPROC_ECLOSED, ALIEN = MPROC_EFOREIGN, BAD = -EINVAL };
 const struct row misuse_rows[] = {
     ROW(strerror, ABOUT_NONE, 1, 1, 1, 0, {0}),
     ROW(failure_describe, ABOUT_NONE, 16, 16, 16, 2, {BAD, BAD}),
+
+    ROW(progress_bar, ABOUT_NONE, 0, 0, 0, 2, {0, 0}),
 
     ROW(future_wait, ABOUT_HANDLE, 0, ALIEN, ALIEN, 1, {BAD}),
     ROW(future_wait_any, ABOUT_HANDLE, 0, ALIEN, ALIEN, 2, {BAD, BAD}),
