@@ -10,6 +10,7 @@
 #include <mproc/mproc.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -1048,6 +1049,117 @@ static void a_cancel_wakes_who_waits_though_the_supervisor_is_stopped(void **sta
     mproc_future_free(held);
 }
 
+/* ---- what is lost ---------------------------------------------------------------------------- */
+
+/* A task that has begun, in a pool whose workers can be killed. */
+static mproc_future *begin_in_processes(void)
+{
+    open_pool(1, MIB);
+    if (workers_are_threads()) {
+        close_pool();
+        skip();
+    }
+    return begin(0);
+}
+
+static void assert_broken_because(mproc_future *future, const char *why)
+{
+    mproc_failure failure = {.size = sizeof failure};
+
+    assert_int_equal(mproc_future_wait(future, limit_ms(UNANSWERED_MS)), 0);
+    assert_int_equal(mproc_future_failure(future, &failure), 0);
+    assert_int_equal(failure.error, MPROC_EBROKEN);
+    assert_non_null(strstr(failure.text, why));
+    mproc_future_free(future);
+}
+
+static void the_first_of_two_causes_is_the_one_that_is_told(void **state)
+{
+    mproc_future *future;
+
+    (void)state;
+    future = begin_in_processes();
+    mp_pool_lock(pool);
+    mp_pool_poison(pool, "the first cause");
+    mp_pool_poison(pool, "the second cause");
+    mp_pool_unlock(pool);
+    assert_broken_because(future, "the first cause");
+    close_pool();
+}
+
+/* A stray has made a copy of the bell, so that it does not end with the last process. */
+static void a_bell_that_is_held_does_not_hide_that_the_supervisor_is_gone(void **state)
+{
+    mproc_future *future;
+    char path[64];
+    int held;
+
+    (void)state;
+    future = begin_in_processes();
+    snprintf(path, sizeof path, "/proc/self/fd/%d", pool->generation.fds[BELL_READ]);
+    held = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_int_equal(kill(pool->generation.supervisor, SIGKILL), 0);
+    assert_broken_because(future, "supervisor");
+    close_pool();
+    if (held >= 0)
+        close(held);
+}
+
+static void a_bell_that_the_program_has_replaced_breaks_the_pool(void **state)
+{
+    int directory = open("/", O_RDONLY | O_CLOEXEC), bell;
+    mproc_future *future;
+
+    (void)state;
+    assert_true(directory >= 0);
+    future = begin_in_processes();
+    bell = pool->generation.fds[BELL_READ];
+    assert_int_equal(dup2(directory, bell), bell);
+    assert_broken_because(future, "descriptor");
+    close_pool();
+    close(bell); /* not the pool's any more, and so left open */
+    close(directory);
+}
+
+/* Closes the worker's own bell, which is known by what it stands for. */
+static int32_t close_bell(mproc_task *task, void *ctx)
+{
+    const struct mark *bell = ctx;
+    struct stat status;
+
+    for (int fd = 3; fd < 1024; fd++)
+        if (fstat(fd, &status) == 0 && status.st_dev == bell->dev && status.st_ino == bell->ino)
+            close(fd);
+    *(int32_t *)mproc_task_output(task, sizeof(int32_t)) = 7;
+    return 0;
+}
+
+static void a_worker_that_cannot_ring_is_heard_by_its_end(void **state)
+{
+    mproc_submit_options options = {
+        .size = sizeof options, .output_max = sizeof(int32_t), .ctx_size = sizeof(struct mark)};
+    mproc_future *future, *queued;
+    const void *data;
+    struct mark bell;
+
+    (void)state;
+    future = begin_in_processes();
+    let_go(0);
+    assert_int_equal(mproc_future_wait(future, -1), 0);
+    assert_done_at(future, 0);
+    bell = mp_mark(pool->generation.fds[BELL_READ]);
+    assert_int_equal(mproc_pool_submit(pool, &future, close_bell, &bell, NULL, 0, &options), 0);
+    assert_int_equal(mproc_future_wait(future, limit_ms(UNANSWERED_MS)), 0);
+    assert_int_equal(mproc_future_result(future, &data, NULL), 0);
+    assert_int_equal(*(const int32_t *)data, 7);
+    mproc_future_free(future);
+    queued = submit(1);
+    let_go(1);
+    assert_int_equal(mproc_future_wait(queued, limit_ms(UNANSWERED_MS)), 0);
+    assert_done_at(queued, 1);
+    close_pool();
+}
+
 /* ---- noise ----------------------------------------------------------------------------------- */
 
 static void ready_bits_of_nothing_do_no_harm(void **state)
@@ -1193,6 +1305,10 @@ static const struct CMUnitTest tests[] = {
     TEST(a_map_ends_at_its_deadline_though_the_supervisor_is_stopped),
     TEST(a_terminate_ends_a_wait_though_the_supervisor_is_stopped),
     TEST(a_cancel_wakes_who_waits_though_the_supervisor_is_stopped),
+    TEST(the_first_of_two_causes_is_the_one_that_is_told),
+    TEST(a_bell_that_is_held_does_not_hide_that_the_supervisor_is_gone),
+    TEST(a_bell_that_the_program_has_replaced_breaks_the_pool),
+    TEST(a_worker_that_cannot_ring_is_heard_by_its_end),
     TEST(ready_bits_of_nothing_do_no_harm),
     TEST(counts_of_deaths_that_were_none_do_no_harm),
     TEST(a_bell_without_end_does_not_keep_the_host_from_its_deadline),

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -510,6 +511,45 @@ static void of_two_that_fail_at_once_the_lower_is_reported(void **state)
     clear_stage();
 }
 
+enum { MANY_ITEMS = 100, HALF = MANY_ITEMS / 2 };
+
+/* The second of two workers begins in the middle.  The first waits for it, and takes its time then. */
+static int32_t fail_in_the_middle(const void *in, void *out, void *ctx)
+{
+    const struct timespec moment = {0, 20000000};
+    uint64_t index = *(const uint64_t *)in;
+
+    (void)out;
+    (void)ctx;
+    if (index >= HALF) {
+        atomic_store(&stage->flag, 1);
+        return mproc_fail(9, "in the middle");
+    }
+    while (!atomic_load(&stage->flag))
+        sched_yield();
+    nanosleep(&moment, NULL);
+    return 0;
+}
+
+static void a_failure_is_told_though_items_before_it_were_cancelled(void **state)
+{
+    mproc_failure failure = {.size = sizeof failure};
+    mproc_map_options options = {.size = sizeof options, .chunk_size = 1, .failure = &failure};
+    mproc_pool *pool;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(2, NULL);
+    assert_int_equal(
+        mproc_pool_map(pool, fail_in_the_middle, NULL, NULL, 0, NULL, 0, MANY_ITEMS, &options),
+        MPROC_ETASK);
+    assert_in_range(failure.index, HALF, MANY_ITEMS - 1);
+    assert_int_equal(failure.error, MPROC_ETASK);
+    assert_string_equal(failure.text, "in the middle");
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
 enum { BAD_ITEM = 25 };
 
 static int32_t answer_until_bad(const void *in, void *out, void *ctx)
@@ -536,17 +576,21 @@ static void assert_done_items_have_results(void *ctx, int expected)
     pool = make_pool(WORKERS, NULL);
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         mproc_map_options options = {.size = sizeof options, .chunk_size = sizes[s]};
-        uint64_t out[200] = {0};
+        uint64_t out[200];
         int done = 0;
 
+        for (int i = 0; i < 200; i++)
+            out[i] = UNTOUCHED;
         memset(stage, 0, sizeof *stage);
         assert_int_equal(
             mproc_pool_map(pool, answer_until_bad, ctx, NULL, 0, out, 8, 200, &options), expected);
         assert_int_equal(atomic_load(&stage->runs[BAD_ITEM]), 1);
         for (uint64_t i = 0; i < 200; i++) {
             assert_true(atomic_load(&stage->runs[i]) <= 1);
-            if (!atomic_load(&stage->finished[i]))
+            if (!atomic_load(&stage->finished[i])) {
+                assert_int_equal(out[i], UNTOUCHED);
                 continue;
+            }
             assert_int_equal(out[i], answer(i));
             done++;
         }
@@ -1429,6 +1473,63 @@ static void what_the_items_of_a_one_shot_map_print_is_not_lost(void **state)
     }
 }
 
+enum { PRINTED_BYTES = 200000 }; /* more than a pipe holds */
+
+static int32_t print_much(const void *in, void *out, void *ctx)
+{
+    static char buffer[2 * PRINTED_BYTES];
+
+    (void)in;
+    (void)out;
+    (void)ctx;
+    if (setvbuf(stdout, buffer, _IOFBF, sizeof buffer))
+        return 1;
+    for (int i = 0; i < PRINTED_BYTES; i++)
+        putchar('x');
+    return 0;
+}
+
+static int print_much_from_map(void *arg)
+{
+    if (dup2(*(const int *)arg, 1) < 0)
+        return 1;
+    return mproc_map(print_much, NULL, NULL, 0, NULL, 0, 1, 1, NULL) ? 2 : 0;
+}
+
+/* Counts what comes; but begins when its writer waits for it. */
+static void *read_late(void *arg)
+{
+    const struct timespec moment = {0, 50000000};
+    struct pollfd end = {*(const int *)arg, POLLIN, 0};
+    static size_t total;
+    static char bytes[65536];
+    ssize_t n;
+
+    total = 0;
+    poll(&end, 1, -1);
+    nanosleep(&moment, NULL); /* for the map to come to its end, and not to wait for this */
+    while ((n = read(end.fd, bytes, sizeof bytes)) > 0)
+        total += (size_t)n;
+    return &total;
+}
+
+static void a_worker_of_a_one_shot_map_may_print_until_its_reader_comes(void **state)
+{
+    pthread_t reader;
+    void *total;
+    int ends[2];
+
+    (void)state;
+    need_processes();
+    assert_int_equal(pipe(ends), 0);
+    assert_int_equal(pthread_create(&reader, NULL, read_late, &ends[0]), 0);
+    assert_int_equal(test_run_child(print_much_from_map, &ends[1]), 0);
+    close(ends[1]);
+    assert_int_equal(pthread_join(reader, &total), 0);
+    close(ends[0]);
+    assert_int_equal(*(const size_t *)total, PRINTED_BYTES);
+}
+
 static _Atomic int forks;
 
 static void count_fork(void)
@@ -1670,6 +1771,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_copied_context_is_not_copied_back),
     TEST(the_lowest_failing_item_is_reported_whichever_fails_first),
     TEST(of_two_that_fail_at_once_the_lower_is_reported),
+    TEST(a_failure_is_told_though_items_before_it_were_cancelled),
     TEST(results_of_items_done_before_a_failure_are_there),
     TEST(results_of_items_done_before_a_crash_are_there),
     TEST(after_a_failure_no_more_items_are_begun),
@@ -1697,6 +1799,7 @@ static const struct CMUnitTest tests[] = {
     TEST(one_shot_map_reports_failures_like_a_pool),
     TEST(a_map_on_a_broken_pool_says_why),
     TEST(what_the_items_of_a_one_shot_map_print_is_not_lost),
+    TEST(a_worker_of_a_one_shot_map_may_print_until_its_reader_comes),
     TEST(a_one_shot_map_with_bad_arguments_forks_nothing),
     TEST(count_times_size_beyond_memory_is_an_overflow),
     TEST(more_than_the_arena_holds_is_refused_and_harmless),
