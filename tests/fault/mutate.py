@@ -42,7 +42,7 @@ PROGRAMS = {
     "queue": "queue worker submit linger fault_wrap_storm fault_kill_storm",
     "linger": "linger worker",
     "pool": "pool linger queue gather options fault_misuse",
-    "worker": "worker queue linger submit future map pool fault_hang fault_kill_storm supervisor",
+    "worker": "worker gather queue linger submit future map pool fault_hang fault_kill_storm supervisor",
     "supervisor": "supervisor pool gather fault_hang fault_limits fault_kill_storm fault_crash_points",
     "bury": "supervisor gather future map fault_kill_storm fault_hostile fault_crash_points",
     "child": "supervisor pool future fault_descriptors fault_kin fault_host_killed",
