@@ -3,8 +3,8 @@
 #
 # man.sh TREE COMPILER: the man pages say what the headers say.  Each declaration of the headers stands
 # in the SYNOPSIS of one page, letter by letter but for blanks, and nothing else does; each function has a
-# page under its own name; each constant is told of somewhere; the overview names each page, and whatever
-# is referred to is there.  The overview's program compiles, and mandoc, where it is here, has nothing
+# page under its own name; each constant is told of somewhere; the overview names each page and variable
+# of the environment, and whatever is referred to is there.  The overview's program compiles, and mandoc, where it is here, has nothing
 # against how the pages are written.
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit
@@ -57,6 +57,9 @@ for function in $(sed -n '/^typedef/d; s/.*\(mproc_[a-z0-9_]*\)(.*/\1/p' "$work/
 done
 for constant in $(sed -n 's/^constant //p' "$work/declared"); do
     grep -q -w "$constant" *.[37] || fail "no page tells of $constant"
+done
+for variable in $(grep -rhow 'mp_env("MPROC_[A-Z_]*")' .. | sed 's/.*"\(.*\)".*/\1/' | sort -u); do
+    grep -q "^\.It Ev $variable" libmproc.7 || fail "the overview does not tell of $variable"
 done
 for page in *.3; do
     grep -q "^\.It Xr ${page%.3} 3" libmproc.7 || fail "the overview does not have $page"
