@@ -4,8 +4,8 @@
 # man.sh TREE COMPILER: the man pages say what the headers say.  Each declaration of the headers stands
 # in the SYNOPSIS of one page, letter by letter but for blanks, and nothing else does; each function has a
 # page under its own name; each constant is told of somewhere; the overview names each page and variable
-# of the environment, and whatever is referred to is there.  The overview's program compiles, and mandoc, where it is here, has nothing
-# against how the pages are written.
+# of the environment, and whatever is referred to is there.  The overview's program compiles, and mandoc,
+# where it is here, has nothing against how the pages are written.
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit
 cd "$1/src/man" || exit
