@@ -1193,6 +1193,64 @@ static int64_t has_descriptor(mproc_pool *pool, int fd)
     return has;
 }
 
+/* As libuv does: the descriptors that it knows by number are renewed in the child of any fork. */
+static int renewed[4][2];
+static bool renewing;
+
+static void renew_in_child(void)
+{
+    for (size_t i = 0; renewing && i < 4; i++) {
+        close(renewed[i][0]);
+        close(renewed[i][1]);
+        if (pipe(renewed[i]) || write(renewed[i][1], "*", 1) != 1)
+            abort();
+    }
+}
+
+static int32_t abort_on_two(const void *in, void *out, void *ctx)
+{
+    (void)ctx;
+    if (*(const int64_t *)in == 2)
+        abort();
+    *(int64_t *)out = *(const int64_t *)in;
+    return 0;
+}
+
+static int32_t count_start(int32_t worker, void *starts)
+{
+    (void)worker;
+    atomic_fetch_add((atomic_int *)starts, 1);
+    return 0;
+}
+
+static void a_host_may_renew_its_descriptors_in_each_fork(void **state)
+{
+    atomic_int *starts = test_share(sizeof *starts);
+    mproc_pool_options options = {.size = sizeof options, .init = count_start, .arg = starts};
+    int64_t in[] = {1, 2, 3}, out[3];
+    mproc_pool *pool;
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pipe(renewed[i]), 0);
+    assert_int_equal(pthread_atfork(NULL, NULL, renew_in_child), 0);
+    renewing = true;
+    assert_int_equal(mproc_pool_create(&pool, 2, &options), 0);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(mproc_pool_map(pool, abort_on_two, NULL, in, 8, out, 8, 3, NULL),
+                         MPROC_ECRASHED);
+        assert_int_equal(mproc_pool_map(pool, abort_on_two, NULL, in, 8, out, 8, 1, NULL), 0);
+    }
+    mproc_pool_destroy(pool);
+    renewing = false;
+    assert_in_range(atomic_load(starts), 20, 22); /* the first two, and one for each that died */
+    for (size_t i = 0; i < 4; i++) {
+        close(renewed[i][0]);
+        close(renewed[i][1]);
+    }
+    test_unshare(starts, sizeof *starts);
+}
+
 static void inherited_descriptors_are_closed_in_workers_unless_kept(void **state)
 {
     mproc_pool_options keep = {.size = sizeof keep, .keep_descriptors = 1};
@@ -1743,6 +1801,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_host_may_have_closed_its_standard_streams),
     TEST(threads_may_each_have_pools_of_their_own),
     TEST(a_limit_on_the_size_of_files_is_no_signal),
+    TEST(a_host_may_renew_its_descriptors_in_each_fork),
     TEST(inherited_descriptors_are_closed_in_workers_unless_kept),
     TEST(no_process_of_a_pool_keeps_the_descriptors_of_its_host),
     TEST(the_standard_input_of_a_worker_is_empty),

@@ -50,18 +50,18 @@ static bool bind_to(int fd, pid_t owner)
            fcntl(fd, F_SETFL, O_ASYNC) == 0;
 }
 
-/* The same reading end, opened anew, so that it lives by itself; as it is where there is no /proc. */
-static int reopen(int fd)
+/* The same reading end, opened anew at its number, so that it lives by itself; as it is where there is
+ * no /proc. */
+static void reopen(int fd)
 {
     char path[32] = "/proc/self/fd/";
     int again;
 
     mp_append_number(path, (unsigned)fd);
     again = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (again < 0)
-        return fd;
-    mp_close(fd);
-    return again;
+    if (again >= 0)
+        dup3(again, fd, O_CLOEXEC);
+    mp_close(again);
 }
 
 void mp_bond_child(int bond[2], enum bond_kind kind, pid_t parent)
@@ -76,9 +76,8 @@ void mp_bond_child(int bond[2], enum bond_kind kind, pid_t parent)
         if (!first || bond[1] < 0)
             return;
         bind_to(bond[1], -getpid());
-        bond[1] = reopen(bond[1]);
+        reopen(bond[1]);
         bind_to(bond[1], -getpid());
-        end.fd = bond[1];
         if (mp_poll(&end, 1, 0) != 0)
             end_now(); /* a parent that ends closes its descriptors first */
         return;

@@ -43,6 +43,16 @@ int mp_move_up(int fd)
     return moved;
 }
 
+int mp_move_above(int fd, int number)
+{
+    int moved = fcntl(fd, F_DUPFD_CLOEXEC, number + 1);
+
+    if (moved < 0)
+        return fd;
+    mp_close(fd);
+    return moved;
+}
+
 void mp_append_number(char *text, unsigned number)
 {
     size_t at = strlen(text);

@@ -69,6 +69,7 @@ int mp_above_standard(int fd);
 /* The same descriptor at a high number, where neither what a program opens next nor its second
  * close() of something comes; or as it is, if that cannot be.  Child. */
 int mp_move_up(int fd);
+int mp_move_above(int fd, int number); /* or, in the same way, at one above that.  Child. */
 /* Append a number in decimal, for where printf is no call to make.  Child. */
 void mp_append_number(char *text, unsigned number);
 /* Another number for what `fd` stands for, close-on-exec, and never 0 to 2. */

@@ -118,6 +118,20 @@ static void start_failed(struct supervisor *sup, uint32_t number, enum broken_re
     announce_death(sup, true);
 }
 
+/* Numbers that were the host's, and are closed here, stay free: a library of the host that knows its
+ * own by number (libuv does, for one) may renew it in the child of any fork, and that is our worker.
+ * Of a bond the parent's end keeps the higher number, see bond_linux.c. */
+static void keep_clear(const struct supervisor *sup, int fds[2])
+{
+    int highest = 0;
+
+    for (size_t i = 0; i < GENERATION_FDS; i++)
+        if (sup->fds[i] > highest)
+            highest = sup->fds[i];
+    fds[1] = mp_move_above(fds[1], highest);
+    fds[0] = mp_move_above(fds[0], highest);
+}
+
 static void start_worker(struct supervisor *sup, uint32_t number)
 {
     struct worker_shm *record = mp_region_worker(sup->region, number);
@@ -134,6 +148,7 @@ static void start_worker(struct supervisor *sup, uint32_t number)
     CRASH_POINT("about to fork a worker");
     pid = mp_bond_open(seat->bond, BOND_THREAD);
     if (pid == 0) {
+        keep_clear(sup, seat->bond);
         pid = mp_fork(&mask, NULL);
         if (pid == 0)
             mp_worker_main(sup, number);
@@ -415,6 +430,7 @@ static void set_up(struct supervisor *sup)
     drop_inheritance(sup);
     sup->self = getpid();
     r = mp_pipe(sup->reaper);
+    keep_clear(sup, sup->reaper);
     if (!r)
         r = mp_nonblocking(sup->reaper[0]);
     if (!r)
