@@ -25,6 +25,14 @@ enum { WORKERS = 130, THREADS = 3, MIB = 1 << 20 };
 static struct region region;
 static struct queue_end end; /* the host's */
 
+/* As the host counts them, with more tickets than any worker looks out for. */
+static uint32_t idle_workers(void)
+{
+    const struct queue_end more = {.tail = UINT64_MAX};
+
+    return mp_queue_sleepers(&region, &more, UINT32_MAX);
+}
+
 static void open_region(void)
 {
     assert_int_equal(mp_region_open(&region, WORKERS, MIB), 0);
@@ -183,18 +191,38 @@ static void each_worker_has_an_idle_bit_of_its_own(void **state)
 {
     (void)state;
     open_region();
-    assert_int_equal(mp_queue_idle(&region), 0);
+    assert_int_equal(idle_workers(), 0);
     for (uint32_t i = 0; i < WORKERS; i++) {
         assert_true(mp_queue_go_idle(&region, i));
-        assert_int_equal(mp_queue_idle(&region), i + 1);
+        assert_int_equal(idle_workers(), i + 1);
         assert_int_equal(atomic_load(&mp_region_idle(&region)[i / 64]) >> i % 64, 1);
     }
     mp_queue_leave_idle(&region, 64);
     mp_queue_leave_idle(&region, 64);
-    assert_int_equal(mp_queue_idle(&region), WORKERS - 1);
+    assert_int_equal(idle_workers(), WORKERS - 1);
     for (uint32_t i = 0; i < WORKERS; i++)
         mp_queue_leave_idle(&region, i);
-    assert_int_equal(mp_queue_idle(&region), 0);
+    assert_int_equal(idle_workers(), 0);
+    close_region();
+}
+
+static void nobody_is_woken_where_enough_look_out(void **state)
+{
+    (void)state;
+    open_region();
+    assert_true(mp_queue_go_idle(&region, 0));
+    assert_true(mp_queue_go_idle(&region, 1));
+    mp_queue_look_out(&region, 100);
+    assert_int_equal(mp_queue_sleepers(&region, &end, 0), 0);
+    assert_true(mp_queue_push(&region, &end, 5));
+    assert_int_equal(mp_queue_sleepers(&region, &end, 1), 0);
+    assert_true(mp_queue_push(&region, &end, 6));
+    assert_int_equal(mp_queue_sleepers(&region, &end, 1), 1);
+    assert_int_equal(mp_queue_sleepers(&region, &end, 3), 2);
+    assert_popped(5);
+    assert_int_equal(mp_queue_sleepers(&region, &end, 1), 0);
+    mp_queue_look_away(&region, 100);
+    assert_int_equal(mp_queue_sleepers(&region, &end, 1), 1);
     close_region();
 }
 
@@ -204,7 +232,7 @@ static void nobody_goes_idle_while_there_is_a_ticket(void **state)
     open_region();
     assert_true(mp_queue_push(&region, &end, 5));
     assert_false(mp_queue_go_idle(&region, 100));
-    assert_int_equal(mp_queue_idle(&region), 0);
+    assert_int_equal(idle_workers(), 0);
     assert_popped(5);
     assert_true(mp_queue_go_idle(&region, 100));
     close_region();
@@ -216,8 +244,9 @@ static void nobody_goes_idle_while_there_is_a_ticket(void **state)
 static struct race {
     uint32_t count;
     void *memory;
-    _Atomic uint8_t *times;  /* each ticket was popped; in `memory` */
-    _Atomic uint32_t popped; /* in all */
+    _Atomic uint8_t *times; /* each ticket was popped; in `memory` */
+    _Atomic uint32_t popped;
+    _Atomic uint32_t burst_end; /* in all */
     _Atomic bool out_of_order;
     int wake[2];
     _Atomic uint32_t round;   /* of the two that meet */
@@ -290,18 +319,37 @@ static void of_many_who_pop_each_ticket_has_one(void **state)
 }
 
 /* As a worker does, without the rest of it. */
+/* Look out for a ticket, for up to so many looks.  True: there is one. */
+static bool look_out(uint32_t worker, uint64_t looks)
+{
+    bool seen = false;
+
+    mp_queue_look_out(&region, worker);
+    for (; looks > 0 && !seen; looks--)
+        seen = !mp_queue_is_empty(&region);
+    mp_queue_look_away(&region, worker);
+    return seen;
+}
+
+/* Who has popped a ticket is busy until all of its burst are: each is to have somebody. */
 static void *pop_or_sleep(void *number)
 {
     const uint32_t worker = *(uint32_t *)number;
+    uint64_t seed = worker;
     uint32_t id, last = 0;
     char byte;
 
     for (;;) {
         ssize_t got = 1;
 
-        while (mp_queue_pop(&region, &id))
+        while (mp_queue_pop(&region, &id)) {
+            uint32_t burst_end = atomic_load(&race.burst_end);
+
             note_popped(id, &last);
-        if (!mp_queue_go_idle(&region, worker))
+            while (atomic_load(&race.popped) < burst_end)
+                sched_yield();
+        }
+        if (look_out(worker, test_random(&seed) % 100) || !mp_queue_go_idle(&region, worker))
             continue;
         got = mp_read(race.wake[0], &byte, 1);
         mp_queue_leave_idle(&region, worker);
@@ -310,10 +358,19 @@ static void *pop_or_sleep(void *number)
     }
 }
 
+static void push_and_wake(uint32_t id)
+{
+    uint32_t sleepers;
+
+    assert_true(mp_queue_push(&region, &end, id));
+    sleepers = mp_queue_sleepers(&region, &end, 1);
+    assert_in_range(sleepers, 0, 1);
+    assert_int_equal(mp_write(race.wake[1], "", sleepers), sleepers);
+}
+
 /* Each burst is pushed when all of the one before was popped: whoever slept on has to be woken. */
 static void no_wake_up_is_lost(void **state)
 {
-    static const char bytes[THREADS];
     pthread_t threads[THREADS];
     uint64_t seed = test_seed();
     uint32_t count = (uint32_t)test_count(50000, 5000000), id = 0;
@@ -321,16 +378,13 @@ static void no_wake_up_is_lost(void **state)
     (void)state;
     begin_race(count, threads, pop_or_sleep);
     while (id < count) {
-        uint32_t burst = 1 + (uint32_t)(test_random(&seed) % 4), idle;
+        uint32_t burst = 1 + (uint32_t)(test_random(&seed) % THREADS);
 
         if (burst > count - id)
             burst = count - id;
+        atomic_store(&race.burst_end, id + burst);
         for (uint32_t i = 0; i < burst; i++)
-            assert_true(mp_queue_push(&region, &end, ++id));
-        idle = mp_queue_idle(&region);
-        if (idle > burst)
-            idle = burst;
-        assert_int_equal(mp_write(race.wake[1], bytes, idle), idle);
+            push_and_wake(++id);
         while (atomic_load(&race.popped) < id)
             sched_yield();
     }
@@ -373,7 +427,7 @@ static void of_a_push_and_a_worker_that_goes_to_sleep_one_sees_the_other(void **
 
         meet(3 * round - 2);
         assert_true(mp_queue_push(&region, &end, round));
-        idle = mp_queue_idle(&region);
+        idle = idle_workers();
         meet(3 * round - 1);
         slept += race.slept;
         seen += idle;
@@ -595,6 +649,7 @@ int main(void)
         TEST(what_the_workers_cannot_have_popped_is_impossible),
         TEST(a_push_into_a_queue_that_was_scribbled_on_touches_nothing_else),
         TEST(each_worker_has_an_idle_bit_of_its_own),
+        TEST(nobody_is_woken_where_enough_look_out),
         TEST(nobody_goes_idle_while_there_is_a_ticket),
         TEST(of_many_who_pop_each_ticket_has_one),
         TEST(no_wake_up_is_lost),

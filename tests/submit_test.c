@@ -123,7 +123,7 @@ static uint32_t jobs_in_slots(void)
     uint32_t count = 0;
 
     for (uint32_t slot = 0; slot < MP_SLOTS; slot++)
-        count += pool->jobs[slot] != NULL;
+        count += pool->slots[slot].job != NULL;
     return count;
 }
 
@@ -214,7 +214,7 @@ static void every_slot_serves_once_and_then_there_is_none(void **state)
         slot = mp_job_slot(jobs[i].id);
         assert_false(taken[slot]);
         taken[slot] = true;
-        assert_ptr_equal(pool->jobs[slot], &jobs[i]);
+        assert_ptr_equal(pool->slots[slot].job, &jobs[i]);
     }
     assert_int_equal(create(&more, &spec), -EAGAIN);
     finish(&jobs[777]);

@@ -11,7 +11,6 @@ enum {
     LEAST_ROUNDS = 16, /* so many are never too many, and find out when news comes sooner again */
     MOST_ROUNDS = 512,
     ROUNDS_PER_YIELD = 8,
-    RELAXATIONS = 4,       /* in a round */
     ROUNDS_PER_CLOCK = 16, /* where the time is counted */
     NS_PER_US = 1000,
     MOST_NS = 1000000 /* for who gives way: on a busy machine that may take its time */
@@ -30,8 +29,7 @@ static bool one_round(bool (*news)(const void *arg), const void *arg)
 {
     if (news(arg))
         return true;
-    for (int i = 0; i < RELAXATIONS; i++)
-        relax();
+    relax();
     return false;
 }
 
@@ -44,13 +42,15 @@ static int64_t earlier(int64_t a, int64_t b)
 static bool spin(const struct patience *patience, bool (*news)(const void *arg), const void *arg,
                  int64_t deadline)
 {
-    int64_t until = earlier(mp_now() + (int64_t)patience->spin_us * NS_PER_US, deadline);
+    int64_t until = 0;
 
     for (;;) {
         for (int i = 0; i < ROUNDS_PER_CLOCK; i++)
             if (one_round(news, arg))
                 return true;
-        if (mp_now() >= until)
+        if (until == 0) /* not before: there may be news at once */
+            until = earlier(mp_now() + (int64_t)patience->spin_us * NS_PER_US, deadline);
+        else if (mp_now() >= until)
             return false;
     }
 }

@@ -3,6 +3,7 @@
  * Memory that forks share: one mapping of a memory object without a name.  Made by the host; its
  * children inherit the mapping and give up the descriptor.
  */
+#define _DEFAULT_SOURCE /* MAP_ANON */
 #include "os.h"
 
 #include <errno.h>
@@ -34,6 +35,19 @@ int mp_memory_open(struct memory *memory, size_t size)
     mp_memory_leave_out_of_core(base, size);
     *memory = (struct memory){base, size, fd, mp_mark(fd)};
     return 0;
+}
+
+void *mp_pages(size_t size)
+{
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+
+    return pages == MAP_FAILED ? NULL : pages;
+}
+
+void mp_pages_free(void *pages, size_t size)
+{
+    if (pages)
+        munmap(pages, size);
 }
 
 int mp_memory_size(int fd, size_t size)

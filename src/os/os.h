@@ -117,6 +117,10 @@ int mp_memory_commit(const struct memory *memory, size_t offset, size_t length);
 /* Give the pages of the range back (they read as zero then).  -ENOTSUP: they stay. */
 int mp_memory_discard(const struct memory *memory, size_t offset, size_t length);
 void mp_memory_close(struct memory *memory);
+/* Zeroed memory of this process alone, whose pages are there when they are touched, however often it
+ * was had before; NULL: there is none.  The second accepts NULL. */
+void *mp_pages(size_t size);
+void mp_pages_free(void *pages, size_t size);
 int mp_memory_object(size_t size); /* an unnamed memory object's descriptor, for mp_memory_open() */
 int mp_memory_size(int fd, size_t size); /* ftruncate(), for mp_memory_object() */
 /* Not in a core file: to write one would read, and so make real, all that was never used.  Nothing

@@ -164,7 +164,7 @@ static void look_at_ready(mproc_pool *pool)
         bits = atomic_exchange_explicit(&ready[base / 64], 0, memory_order_seq_cst);
         CRASH_POINT("ready bits taken");
         for (uint32_t i = 0; i < 64 && base + i < pool->slots_used; i++) {
-            struct job *job = pool->jobs[base + i];
+            struct job *job = pool->slots[base + i].job;
 
             if ((bits >> i & 1) && job && !list_is_empty(&job->in_open))
                 look_at_job(job);

@@ -138,14 +138,12 @@ static void close_memory(mproc_pool *pool)
 
 static int open_tables(mproc_pool *pool)
 {
-    pool->jobs = calloc(MP_SLOTS, sizeof pool->jobs[0]);
-    pool->tags = calloc(MP_SLOTS, sizeof pool->tags[0]);
-    pool->next_free = calloc(MP_SLOTS, sizeof pool->next_free[0]);
+    pool->slots = mp_pages(MP_SLOTS * sizeof pool->slots[0]);
     pool->first_free = MP_SLOTS;
     list_init(&pool->open);
     list_init(&pool->backlog);
     list_init(&pool->waiters);
-    return pool->jobs && pool->tags && pool->next_free ? 0 : -ENOMEM;
+    return pool->slots ? 0 : -ENOMEM;
 }
 
 static int open_locks(mproc_pool *pool)
@@ -177,9 +175,7 @@ static void pool_free(mproc_pool *pool)
 {
     close_memory(pool);
     free(pool->shared);
-    free(pool->jobs);
-    free(pool->tags);
-    free(pool->next_free);
+    mp_pages_free(pool->slots, MP_SLOTS * sizeof pool->slots[0]);
     pthread_mutex_destroy(&pool->lock);
     pthread_cond_destroy(&pool->spare);
     pthread_condattr_destroy(&pool->monotonic);

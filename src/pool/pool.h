@@ -133,6 +133,13 @@ enum { STOP_MS = 1000 };
 
 enum { SLOTS_PER_COMMIT = MP_SLOTS < 64 ? MP_SLOTS : 64 }; /* their pages are made real together */
 
+/* A place in the shared table of jobs. */
+struct slot {
+    struct job *job;    /* NULL: free */
+    uint32_t next_free; /* a chain of free ones that were used before */
+    uint16_t tag;       /* of its last job */
+};
+
 struct mproc_pool {
     unsigned epoch; /* set once: the process it belongs to */
     mproc_pool_options options;
@@ -158,9 +165,7 @@ struct mproc_pool {
     size_t shared_count;
     size_t shared_room;
 
-    struct job **jobs;   /* by slot; NULL: free */
-    uint16_t *tags;      /* by slot: of its last job */
-    uint32_t *next_free; /* by slot: a chain of free ones that were used before */
+    struct slot *slots;  /* MP_SLOTS of them */
     uint32_t first_free; /* MP_SLOTS: none */
     uint32_t slots_used; /* the slots below were used; their descriptors have pages */
     uint32_t slots_committed;

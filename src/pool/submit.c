@@ -24,7 +24,7 @@ static int take_slot(mproc_pool *pool, uint32_t *slot)
 {
     if (pool->first_free != MP_SLOTS) {
         *slot = pool->first_free; /* the one freed last: few slots are used, and they are warm */
-        pool->first_free = pool->next_free[*slot];
+        pool->first_free = pool->slots[*slot].next_free;
         return 0;
     }
     if (pool->slots_used == MP_SLOTS)
@@ -51,11 +51,11 @@ static int take_slot(mproc_pool *pool, uint32_t *slot)
 static void take_id(mproc_pool *pool, struct job *job, uint32_t slot)
 {
     /* Never 0, so that no ticket is 0. */
-    pool->tags[slot] = (uint16_t)((pool->tags[slot] + 1) & ((1U << MP_TAG_BITS) - 1));
-    if (pool->tags[slot] == 0)
-        pool->tags[slot] = 1;
-    pool->jobs[slot] = job;
-    job->id = mp_job_id(slot, pool->tags[slot]);
+    pool->slots[slot].tag = (uint16_t)((pool->slots[slot].tag + 1) & ((1U << MP_TAG_BITS) - 1));
+    if (pool->slots[slot].tag == 0)
+        pool->slots[slot].tag = 1;
+    pool->slots[slot].job = job;
+    job->id = mp_job_id(slot, pool->slots[slot].tag);
     job->shared = mp_region_job(&pool->region, slot);
 }
 
@@ -68,8 +68,8 @@ void mp_job_release_slot(struct job *job)
         return;
     list_remove(&job->in_backlog);
     list_remove(&job->in_open);
-    pool->jobs[slot] = NULL;
-    pool->next_free[slot] = pool->first_free;
+    pool->slots[slot].job = NULL;
+    pool->slots[slot].next_free = pool->first_free;
     pool->first_free = slot;
     job->shared = NULL;
 }
@@ -374,14 +374,14 @@ static uint32_t push_tickets(mproc_pool *pool)
 
 static void flush_once(mproc_pool *pool)
 {
-    uint32_t pushed, idle;
+    uint32_t pushed, sleepers;
 
     if (pool->generation.grace != MP_FOREVER)
         return; /* told to end, it takes no more tickets: the open jobs end with it */
     pushed = push_tickets(pool);
     CRASH_POINT("tickets pushed, nobody woken");
-    idle = pushed ? mp_queue_idle(&pool->region) : 0;
-    if (idle && mp_generation_wake(&pool->generation, pushed < idle ? pushed : idle))
+    sleepers = mp_queue_sleepers(&pool->region, &pool->queue, pushed);
+    if (sleepers && mp_generation_wake(&pool->generation, sleepers))
         mp_pool_poison(pool, "the wake pipe cannot be written");
 }
 

@@ -212,6 +212,7 @@ static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int 
     bool left = atomic_load_explicit(&record->left, memory_order_acquire);
 
     mp_bury(sup, number, pid, status);
+    mp_queue_look_away(sup->region, number); /* before the death is told: see queue.h */
     mp_meter_bury(record, new_peak(sup));
     seat->pid = 0;
     mp_close_bond(seat);

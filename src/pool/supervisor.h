@@ -5,6 +5,7 @@
 
 #include <mproc/pool.h>
 
+#include "../shm/queue.h"
 #include "../shm/region.h"
 
 /* The descriptors of a generation.  Pipes: the reading end first. */

@@ -24,8 +24,11 @@ struct mproc_task {
     size_t length; /* of the output */
 };
 
-/* What the function that runs now left with mproc_fail(). */
+/* What a function left with mproc_fail(), and for which item.  Emptied for each chunk and not for each
+ * item: what one left and did not fail for says nothing of the next. */
 static _Thread_local char fail_text[WORKER_TEXT_MAX];
+static _Thread_local uint64_t fail_item;
+static _Thread_local const _Atomic uint64_t *item_now; /* NULL: none is run */
 
 const char *mp_worker_fail_text(void)
 {
@@ -59,7 +62,10 @@ static void write_failure(struct worker *worker, const struct holding *held, int
     outcome->item = item;
     outcome->length = 0;
     outcome->ran_ns = mp_meter_ran(worker);
-    memcpy(outcome->text, fail_text, sizeof outcome->text);
+    if (fail_item == item)
+        memcpy(outcome->text, fail_text, sizeof outcome->text);
+    else
+        outcome->text[0] = '\0';
     CRASH_POINT("failure written");
 }
 
@@ -77,7 +83,6 @@ static enum chunk_state run_map(struct worker *worker, const struct holding *hel
     const size_t in_size = job->in ? (size_t)job->in_size : 0, out_size = (size_t)job->out_size;
     const char *in = address(job->in, job->in_size, held->first);
     uintptr_t out = (uintptr_t)address(job->out, out_size, held->first); /* 0: there are none */
-    char *text = fail_text;
     uint64_t index;
 
     if (!job->in)
@@ -88,7 +93,6 @@ static enum chunk_state run_map(struct worker *worker, const struct holding *hel
         index = job->index + item;
         /* Relaxed: read only when this process is dead. */
         atomic_store_explicit(&self->item, item, memory_order_relaxed);
-        text[0] = '\0';
         code = function(in, (void *)out, context);
         if (code) {
             write_failure(worker, held, code, item);
@@ -103,6 +107,7 @@ static enum chunk_state run_map(struct worker *worker, const struct holding *hel
 static enum chunk_state run_batch(struct worker *worker, const struct holding *held)
 {
     enum { INDEXES = 512 };
+    struct worker_shm *self = mp_region_worker(worker->region, worker->number);
     const struct job_shm *job = held->job;
     mproc_batch_fn function = (mproc_batch_fn)(uintptr_t)job->function;
     uint64_t end = held->first + held->count;
@@ -119,6 +124,7 @@ static enum chunk_state run_batch(struct worker *worker, const struct holding *h
             count = INDEXES;
         for (uint64_t i = 0; !job->in && i < count; i++)
             indexes[i] = job->index + item + i;
+        atomic_store_explicit(&self->item, item, memory_order_relaxed);
         code = function(in, address(job->out, job->out_size, item), count,
                         (void *)(uintptr_t)job->context);
         if (code) {
@@ -169,14 +175,8 @@ static bool find_items(const struct region *region, struct holding *held)
     return true;
 }
 
-static enum chunk_state run_chunk(struct worker *worker, struct holding *held)
+static enum chunk_state run_items(struct worker *worker, const struct holding *held)
 {
-    struct worker_shm *self = mp_region_worker(worker->region, worker->number);
-
-    if (!find_items(worker->region, held))
-        return CHUNK_FAILED;
-    atomic_store_explicit(&self->item, held->first, memory_order_relaxed);
-    fail_text[0] = '\0';
     switch (held->job->kind) {
     case JOB_MAP:
         return run_map(worker, held);
@@ -187,6 +187,21 @@ static enum chunk_state run_chunk(struct worker *worker, struct holding *held)
     default:
         return CHUNK_FAILED;
     }
+}
+
+static enum chunk_state run_chunk(struct worker *worker, struct holding *held)
+{
+    struct worker_shm *self = mp_region_worker(worker->region, worker->number);
+    enum chunk_state ended;
+
+    if (!find_items(worker->region, held))
+        return CHUNK_FAILED;
+    atomic_store_explicit(&self->item, held->first, memory_order_relaxed);
+    item_now = &self->item;
+    fail_text[0] = '\0';
+    ended = run_items(worker, held);
+    item_now = NULL; /* a thread that serves a pool without processes outlives that */
+    return ended;
 }
 
 /* ---- serve a ticket -------------------------------------------------------------------------- */
@@ -391,6 +406,19 @@ static bool has_ticket(const void *region)
     return !mp_queue_is_empty(region);
 }
 
+/* Is there a ticket, now or soon? */
+static bool look_out(struct worker *worker)
+{
+    bool news;
+
+    mp_queue_look_out(worker->region, worker->number);
+    CRASH_POINT("looking out");
+    news = mp_linger(&worker->patience, has_ticket, worker->region, MP_FOREVER);
+    mp_queue_look_away(worker->region, worker->number);
+    CRASH_POINT("looked away");
+    return news;
+}
+
 /* Take a ticket from the queue and note it.  False, and how the worker ends: there is none. */
 static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t *ticket,
                         enum worker_end *end)
@@ -403,7 +431,7 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
         return false;
     /* Whoever was woken for nothing sleeps on at once: there may be many bytes too many. */
     while (!mp_queue_pop(worker->region, &id)) {
-        if (!slept && mp_linger(&worker->patience, has_ticket, worker->region, MP_FOREVER))
+        if (!slept && look_out(worker))
             continue;
         if (!sleep_till_woken(worker, self, end))
             return false;
@@ -504,5 +532,7 @@ int32_t mproc_fail(int32_t code, const char *text)
     if (length)
         memcpy(fail_text, text, length);
     fail_text[length] = '\0';
+    /* Relaxed: this thread wrote it. */
+    fail_item = item_now ? atomic_load_explicit(item_now, memory_order_relaxed) : 0;
     return code ? code : -1;
 }

@@ -87,19 +87,26 @@ static struct block *block_create(size_t offset, size_t size)
     return block;
 }
 
+/* A bit for each granule. */
+static size_t bitmap_size(size_t size)
+{
+    return size / GRANULE / 8 + 1;
+}
+
 int mp_arena_init(struct arena *arena, const struct memory *memory, size_t base, size_t size)
 {
-    struct block *all = block_create(base, size / ARENA_ALIGN * ARENA_ALIGN);
-    unsigned char *committed = calloc(size / GRANULE / 8 + 1, 1);
+    size_t usable = size / ARENA_ALIGN * ARENA_ALIGN;
+    struct block *all = block_create(base, usable);
+    unsigned char *committed = mp_pages(bitmap_size(usable));
 
     if (!all || !committed) {
         free(all);
-        free(committed);
+        mp_pages_free(committed, bitmap_size(usable));
         return -ENOMEM;
     }
     *arena = (struct arena){.memory = memory,
                             .base = base,
-                            .size = all->size,
+                            .size = usable,
                             .committed = committed,
                             .warm_limit = WARM_LIMIT};
     list_init(&arena->blocks);
@@ -120,7 +127,7 @@ void mp_arena_finish(struct arena *arena)
         link = link->next;
         free(block);
     }
-    free(arena->committed);
+    mp_pages_free(arena->committed, bitmap_size(arena->size));
     *arena = (struct arena){0};
 }
 

@@ -22,7 +22,7 @@ bool mp_queue_push(const struct region *region, struct queue_end *end, uint32_t 
     if (end->tail - end->head >= MP_QUEUE_SIZE)
         return false;
     atomic_store_explicit(entry(region, end->tail), id, memory_order_relaxed);
-    /* Sequentially consistent, and a release for the entry: mp_queue_idle() follows. */
+    /* Sequentially consistent, and a release for the entry: mp_queue_sleepers() follows. */
     atomic_store_explicit(&queue->tail, ++end->tail, memory_order_seq_cst);
     return true;
 }
@@ -46,14 +46,30 @@ static uint32_t count_bits(uint64_t bits)
     return count;
 }
 
-uint32_t mp_queue_idle(const struct region *region)
+/* How many workers have their bit set.  Sequentially consistent: see queue.h. */
+static uint32_t count_workers(const struct region *region, _Atomic uint64_t *set)
 {
-    _Atomic uint64_t *idle = mp_region_idle(region);
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < (region->workers + 63) / 64; i++)
-        count += count_bits(atomic_load_explicit(&idle[i], memory_order_seq_cst));
+        count += count_bits(atomic_load_explicit(&set[i], memory_order_seq_cst));
     return count;
+}
+
+uint32_t mp_queue_sleepers(const struct region *region, const struct queue_end *end,
+                           uint32_t pushed)
+{
+    uint32_t idle = count_workers(region, mp_region_idle(region));
+    uint64_t head, tickets;
+
+    if (!pushed || !idle)
+        return 0;
+    /* The head first: whoever looks after this has not popped one of those tickets yet. */
+    head = atomic_load_explicit(&mp_region_queue(region)->head, memory_order_seq_cst);
+    tickets = head < end->tail ? end->tail - head : 0;
+    if (tickets <= count_workers(region, mp_region_looking(region)))
+        return 0;
+    return pushed < idle ? pushed : idle;
 }
 
 bool mp_queue_pop(const struct region *region, uint32_t *id)
@@ -61,8 +77,9 @@ bool mp_queue_pop(const struct region *region, uint32_t *id)
     struct queue_shm *queue = mp_region_queue(region);
     uint64_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
 
-    /* Acquire: pairs with the push, for the entry, and for all that the host wrote of the job. */
-    while (head < atomic_load_explicit(&queue->tail, memory_order_acquire)) {
+    /* An acquire: pairs with the push, for the entry, and for all that the host wrote of the job.
+     * Sequentially consistent: after mp_queue_look_away(). */
+    while (head < atomic_load_explicit(&queue->tail, memory_order_seq_cst)) {
         /* Relaxed: valid if the head has not moved when the exchange is made. */
         *id = atomic_load_explicit(entry(region, head), memory_order_relaxed);
         /* Sequentially consistent: host_waits is looked at next, see take_ticket() in worker.c.  A
@@ -82,12 +99,28 @@ bool mp_queue_is_empty(const struct region *region)
            atomic_load_explicit(&queue->tail, memory_order_relaxed);
 }
 
+static void set_bit(_Atomic uint64_t *set, uint32_t worker)
+{
+    atomic_fetch_or_explicit(&set[worker / 64], (uint64_t)1 << worker % 64, memory_order_seq_cst);
+}
+
+void mp_queue_look_out(const struct region *region, uint32_t worker)
+{
+    set_bit(mp_region_looking(region), worker);
+}
+
+void mp_queue_look_away(const struct region *region, uint32_t worker)
+{
+    /* Sequentially consistent, before the pop or the last look. */
+    atomic_fetch_and_explicit(&mp_region_looking(region)[worker / 64],
+                              ~((uint64_t)1 << worker % 64), memory_order_seq_cst);
+}
+
 bool mp_queue_go_idle(const struct region *region, uint32_t worker)
 {
     struct queue_shm *queue = mp_region_queue(region);
 
-    atomic_fetch_or_explicit(&mp_region_idle(region)[worker / 64], (uint64_t)1 << worker % 64,
-                             memory_order_seq_cst);
+    set_bit(mp_region_idle(region), worker);
     if (atomic_load_explicit(&queue->head, memory_order_seq_cst) >=
         atomic_load_explicit(&queue->tail, memory_order_seq_cst))
         return true;

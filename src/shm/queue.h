@@ -12,6 +12,12 @@
  * All of that is sequentially consistent: of a push and a worker that goes to sleep, either the
  * host sees the idle worker or the worker sees the ticket.  A byte too many wakes somebody for
  * nothing.
+ *
+ * Nobody need be woken where enough workers look out for tickets already.  A worker says that it
+ * does not any more before it pops, so each that the host sees looking will pop a ticket that was
+ * there by then, or look once more before it sleeps; if there are no fewer of them than tickets, each
+ * ticket has one.  Of a worker that died while it looked the supervisor takes that back before it
+ * tells the death, and its replacement looks for tickets first of all.
  */
 #ifndef MP_QUEUE_H
 #define MP_QUEUE_H
@@ -28,13 +34,18 @@ struct queue_end {
 bool mp_queue_push(const struct region *region, struct queue_end *end, uint32_t id);
 /* Host: could the workers' count of tickets ever popped be true, and has nobody touched the host's? */
 bool mp_queue_is_plausible(const struct region *region, const struct queue_end *end);
-/* Host: how many workers are idle, or are dead and were. */
-uint32_t mp_queue_idle(const struct region *region);
+/* Host, after a push of `pushed`: how many workers to wake. */
+uint32_t mp_queue_sleepers(const struct region *region, const struct queue_end *end,
+                           uint32_t pushed);
 
 /* Worker.  False: the queue is empty. */
 bool mp_queue_pop(const struct region *region, uint32_t *id);
 /* Worker: a guess. */
 bool mp_queue_is_empty(const struct region *region);
+/* Worker: from the first to the second it looks for tickets; the second before it pops.  Supervisor:
+ * the second, for who is dead. */
+void mp_queue_look_out(const struct region *region, uint32_t worker);
+void mp_queue_look_away(const struct region *region, uint32_t worker);
 /* Worker: false, and it is not idle: there is a ticket. */
 bool mp_queue_go_idle(const struct region *region, uint32_t worker);
 void mp_queue_leave_idle(const struct region *region, uint32_t worker);

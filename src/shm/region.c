@@ -36,14 +36,16 @@ static uint64_t default_heap_size(void)
 /* Lay the parts out for this heap; false if they do not fit the address space. */
 static bool lay_out(struct region *region, uint64_t heap_size, size_t *total)
 {
+    size_t worker_bits = (region->workers + 63) / 64 * sizeof(uint64_t);
+
     if (heap_size > SIZE_MAX / 4)
         return false;
     region->workers_offset = round_up(sizeof(struct pool_shm), LINE_PAIR);
     region->ready_offset = region->workers_offset + region->workers * sizeof(struct worker_shm);
     region->idle_offset =
         round_up(region->ready_offset + (MP_SLOTS + 63) / 64 * sizeof(uint64_t), LINE_PAIR);
-    region->queue_offset =
-        round_up(region->idle_offset + (region->workers + 63) / 64 * sizeof(uint64_t), LINE_PAIR);
+    region->looking_offset = round_up(region->idle_offset + worker_bits, LINE_PAIR);
+    region->queue_offset = round_up(region->looking_offset + worker_bits, LINE_PAIR);
     region->jobs_offset = round_up(region->queue_offset + sizeof(struct queue_shm), LINE_PAIR);
     region->words_offset =
         round_up(region->jobs_offset + MP_SLOTS * sizeof(struct job_shm), REGION_PAGE);
@@ -85,6 +87,7 @@ void mp_region_reset(const struct region *region)
     struct queue_shm *queue = mp_region_queue(region);
     _Atomic uint64_t *ready = mp_region_ready(region);
     _Atomic uint64_t *idle = mp_region_idle(region);
+    _Atomic uint64_t *looking = mp_region_looking(region);
 
     /* Relaxed, all: whoever else looks is forked afterwards. */
     atomic_store_explicit(&pool->host_waits, HOST_AWAKE, memory_order_relaxed);
@@ -103,8 +106,10 @@ void mp_region_reset(const struct region *region)
     }
     for (uint32_t i = 0; i < (MP_SLOTS + 63) / 64; i++)
         atomic_store_explicit(&ready[i], 0, memory_order_relaxed);
-    for (uint32_t i = 0; i < (region->workers + 63) / 64; i++)
+    for (uint32_t i = 0; i < (region->workers + 63) / 64; i++) {
         atomic_store_explicit(&idle[i], 0, memory_order_relaxed);
+        atomic_store_explicit(&looking[i], 0, memory_order_relaxed);
+    }
     atomic_store_explicit(&queue->head, 0, memory_order_relaxed);
     atomic_store_explicit(&queue->tail, 0, memory_order_relaxed);
 }

@@ -4,7 +4,7 @@
  * supervisor and workers have the same mapping at the same address, and this struct as a private
  * copy.
  *
- *     pool | workers | ready bits | idle bits | queue | jobs | words | heap
+ *     pool | workers | ready, idle, looking bits | queue | jobs | words | heap
  *
  * `words` never holds anything but chunk words; `heap` is for inputs, outputs and everything else.
  */
@@ -20,6 +20,7 @@ struct region {
     size_t workers_offset;
     size_t ready_offset;
     size_t idle_offset;
+    size_t looking_offset;
     size_t queue_offset;
     size_t jobs_offset;
     size_t words_offset;
@@ -65,6 +66,12 @@ static inline _Atomic uint64_t *mp_region_ready(const struct region *region)
 static inline _Atomic uint64_t *mp_region_idle(const struct region *region)
 {
     return (_Atomic uint64_t *)(void *)(region->memory.base + region->idle_offset);
+}
+
+/* The same: it looks for tickets.  Cleared by the supervisor, too, when the worker is dead. */
+static inline _Atomic uint64_t *mp_region_looking(const struct region *region)
+{
+    return (_Atomic uint64_t *)(void *)(region->memory.base + region->looking_offset);
 }
 
 static inline struct queue_shm *mp_region_queue(const struct region *region)

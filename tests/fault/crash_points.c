@@ -53,6 +53,8 @@ static const struct point {
     {WORKER, 0, "worker ready, not up"},
     {WORKER, 0, "worker up"},
     {WORKER, 0, "idle, not asleep"},
+    {WORKER, 0, "looking out"},
+    {WORKER, 0, "looked away"},
     {WORKER, 0, "woken, still idle"},
     {WORKER, 0, "ticket popped"},
     {WORKER, 0, "ticket noted"},

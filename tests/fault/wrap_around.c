@@ -53,7 +53,7 @@ static void begin_tags_near_their_end(mproc_pool *pool)
     mp_pool_lock(
         pool); /* of some the last, of others the one before: the next is 1 or UINT16_MAX */
     for (uint32_t slot = 0; slot < MP_SLOTS; slot++)
-        pool->tags[slot] = (uint16_t)(UINT16_MAX - slot % 2);
+        pool->slots[slot].tag = (uint16_t)(UINT16_MAX - slot % 2);
     mp_pool_unlock(pool);
 }
 
@@ -70,8 +70,8 @@ static void the_tags_of_all_slots_may_come_round_in_a_kill_storm(void **state)
     tally = storm_submit(pool, &plan, tasks, MP_SLOTS);
     assert_int_equal(tally.done + tally.crashed, tasks);
     for (uint32_t slot = 0; slot < MP_SLOTS; slot++) {
-        assert_int_not_equal(pool->tags[slot], 0);
-        round += pool->tags[slot] < UINT16_MAX / 2;
+        assert_int_not_equal(pool->slots[slot].tag, 0);
+        round += pool->slots[slot].tag < UINT16_MAX / 2;
     }
     print_message("the tags of %u slots have come round\n", (unsigned)round);
     assert_true(round >= 100);

@@ -54,6 +54,7 @@ static void mend(const struct crew *crew, uint32_t number)
 
     for (uint64_t i = 0; words && i < chunks; i++)
         mp_word_bury(&words[i], number, 0, false, no_outcome, NULL);
+    mp_queue_look_away(crew->region, number);
     atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
     mp_ring(crew->bell);
     mp_ring(crew->loop);

@@ -24,8 +24,8 @@ static struct job *some_job(void)
     uint32_t first = take_byte();
 
     for (uint32_t i = 0; i < pool->slots_used; i++)
-        if (pool->jobs[(first + i) % pool->slots_used])
-            return pool->jobs[(first + i) % pool->slots_used];
+        if (pool->slots[(first + i) % pool->slots_used].job)
+            return pool->slots[(first + i) % pool->slots_used].job;
     return NULL;
 }
 
