@@ -7,8 +7,8 @@
  * SIGKILL after one attempt; with a retry it is done, and was begun twice at most; if the
  * supervisor died, the task may say that the pool is broken, and a restart mends that.
  *
- * The instructions of one life are counted first; the long form takes each of them, the short one
- * some at random.  The tracer is a process of its own, since the host is to wait for its task
+ * The instructions of one life are counted first; the long form takes each of them, or a few thousand,
+ * evenly spread, where there are more and a life is costly; the short one takes some.  The tracer is a process of its own, since the host is to wait for its task
  * meanwhile.  Linux alone is asked for this; where tracing is not permitted, the tests are skipped.
  */
 #ifdef __linux__
@@ -37,7 +37,7 @@
 
 #ifdef PTRACE_GET_SYSCALL_INFO
 
-enum { WHOLE_LIFE = 1 << 30, IDLE_MS = 1000, LEAST_LIFE = 2000 };
+enum { WHOLE_LIFE = 1 << 30, IDLE_S = 1, LEAST_LIFE = 2000, MANY = 4000, MANY_BURIALS = 2500 };
 
 /* ---- the tracer ------------------------------------------------------------------------------ */
 
@@ -115,22 +115,25 @@ static bool stop_where_idle(enum victim victim, pid_t pid, int *status)
     return true;
 }
 
+/* One step.  False: it is gone; or it does nothing, not for the whole of a second: that is a timer
+ * which strikes every second, and twice while this waits. */
+static bool make_step(pid_t pid, int *status)
+{
+    if (ptrace(PTRACE_SINGLESTEP, pid, NULL, (void *)signal_to_pass(*status)))
+        return false;
+    return next_stop(pid, status) == 0 || (errno == EINTR && next_stop(pid, status) == 0);
+}
+
 /* How many steps it made: fewer than told if it is idle again. */
 static int32_t step(pid_t pid, int32_t steps, int *status)
 {
-    struct itimerval limit = {.it_value = {IDLE_MS / 1000, 0}}, off = {{0, 0}, {0, 0}};
+    const struct itimerval every = {{IDLE_S, 0}, {IDLE_S, 0}}, off = {{0, 0}, {0, 0}};
     int32_t made = 0;
 
-    for (; made < steps; made++) {
-        bool stopped;
-
-        setitimer(ITIMER_REAL, &limit, NULL);
-        stopped = ptrace(PTRACE_SINGLESTEP, pid, NULL, (void *)signal_to_pass(*status)) == 0 &&
-                  next_stop(pid, status) == 0;
-        setitimer(ITIMER_REAL, &off, NULL);
-        if (!stopped)
-            break;
-    }
+    setitimer(ITIMER_REAL, &every, NULL);
+    while (made < steps && make_step(pid, status))
+        made++;
+    setitimer(ITIMER_REAL, &off, NULL);
     return made;
 }
 
@@ -330,7 +333,7 @@ static int32_t strike(mproc_pool *pool, const struct tracer *tracer, enum victim
 }
 
 /* Strikes all through the life that the victim leads when nobody strikes. */
-static void strike_all(enum victim victim, uint64_t few)
+static void strike_all(enum victim victim, uint64_t few, uint64_t many)
 {
     mproc_pool_options options = {.size = sizeof options, .init = allow_tracer};
     uint64_t seed = test_seed(), count;
@@ -342,9 +345,10 @@ static void strike_all(enum victim victim, uint64_t few)
     runs = test_share(sizeof *runs);
     assert_int_equal(mproc_pool_create(&pool, 1, &options), 0);
     life = strike(pool, &tracer, victim, WHOLE_LIFE, 0, &tally);
-    count = test_count(few, life > 0 ? (uint64_t)life + 1 : 1);
+    count = test_count(few, life > 0 && (uint64_t)life < many ? (uint64_t)life + 1 : many);
     for (uint64_t i = 0; life != CANNOT_TRACE && i < count; i++) {
-        uint64_t at = count > (uint64_t)life ? i : test_random(&seed) % ((uint64_t)life + 1);
+        uint64_t within = test_random(&seed) % ((uint64_t)life + 1);
+        uint64_t at = count > (uint64_t)life ? i : (i * (uint64_t)life + within) / count;
 
         if (victim == SUPERVISOR)
             assert_int_equal(mproc_pool_restart(pool), 0);
@@ -370,13 +374,13 @@ static void strike_all(enum victim victim, uint64_t few)
 static void a_worker_may_be_killed_at_every_instruction(void **state)
 {
     (void)state;
-    strike_all(WORKER, 100);
+    strike_all(WORKER, 100, MANY);
 }
 
 static void the_supervisor_may_be_killed_at_every_instruction_of_a_burial(void **state)
 {
     (void)state;
-    strike_all(SUPERVISOR, 25);
+    strike_all(SUPERVISOR, 25, MANY_BURIALS);
 }
 
 #else
