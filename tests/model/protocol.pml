@@ -6,7 +6,8 @@
  * each load, store, compare-and-swap, read and write there that another process can see, in the same
  * order.  Who changes one changes the other.  One host (with threads of which one at a time sleeps; how
  * they pass that on is sleeper.pml), one supervisor, NW workers, NS job slots that are reused for NJ jobs,
- * NC chunks per job, a ticket pipe with room for TK tickets, a bell pipe of which only "empty or not" and
+ * NC chunks per job, a ticket queue with room for TK tickets (a channel here; queue.pml shows that it is one,
+ * and who is woken for a ticket), a bell pipe of which only "empty or not" and
  * "at end of file" matter; SIGKILL of any worker, of the supervisor and of the host at any step, SIGKILLs
  * that arrive later than they were sent, deadlines, tasks that never return, early close of a job (cancel,
  * first failure), retries, workers that retire, replacements that cannot be started at once or ever, tags
