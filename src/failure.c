@@ -3,6 +3,7 @@
 #include "mproc/error.h"
 
 #include "line.h"
+#include "names.h"
 #include "options.h"
 
 #include <errno.h>
@@ -16,13 +17,15 @@
     X(SIGABRT)                                                                                     \
     X(SIGALRM)                                                                                     \
     X(SIGBUS)                                                                                      \
-    X(SIGCHLD) X(SIGCONT) X(SIGFPE) X(SIGHUP) X(SIGILL) X(SIGINT) X(SIGKILL) X(SIGPIPE) X(SIGPROF) \
-        X(SIGQUIT) X(SIGSEGV) X(SIGSTOP) X(SIGSYS) X(SIGTERM) X(SIGTRAP) X(SIGTSTP) X(SIGTTIN)     \
-            X(SIGTTOU) X(SIGURG) X(SIGUSR1) X(SIGUSR2) X(SIGVTALRM) X(SIGXCPU) X(SIGXFSZ)
+    X(SIGCHLD)                                                                                     \
+    X(SIGCONT)                                                                                     \
+    X(SIGFPE) X(SIGHUP) X(SIGILL) X(SIGINT) X(SIGKILL) X(SIGPIPE) X(SIGPROF) X(SIGQUIT) X(SIGSEGV) \
+        X(SIGSTOP) X(SIGSYS) X(SIGTERM) X(SIGTRAP) X(SIGTSTP) X(SIGTTIN) X(SIGTTOU) X(SIGURG)      \
+            X(SIGUSR1) X(SIGUSR2) X(SIGVTALRM) X(SIGXCPU) X(SIGXFSZ)
 #define SIGNAL_ROW(signal) {signal, #signal},
 
 /* Its name, or NULL: the C library's own function for that is newer than the library. */
-static const char *signal_name(int32_t signal)
+const char *mp_signal_name(int signal)
 {
     static const struct {
         int number;
@@ -39,7 +42,7 @@ static const char *signal_name(int32_t signal)
 
 static void add_signal(struct line *line, const char *what, int32_t signal)
 {
-    const char *name = signal_name(signal);
+    const char *name = mp_signal_name(signal);
 
     if (name)
         mp_line_add(line, " %s %s", what, name);

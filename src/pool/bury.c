@@ -9,6 +9,8 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "diary.h"
+
 enum { FOREIGN_WORDS_MAX = 512 }; /* in a row, a page of them: beyond, the job has no words */
 
 /* ---- what a worker holds --------------------------------------------------------------------- */
@@ -130,6 +132,25 @@ static bool bury_in(struct corpse *dead, const struct job_shm *job)
     return false;
 }
 
+/* What the dead worker cannot write down itself. */
+static void tell_diary(const struct corpse *dead)
+{
+    const struct worker_shm *record = mp_region_worker(dead->sup->region, dead->number);
+
+    if (mp_diary_traces())
+        mp_diary_lost_chunk(dead->sup->self, dead->number,
+                            atomic_load_explicit(&record->item, memory_order_relaxed),
+                            atomic_load_explicit(&record->began, memory_order_relaxed));
+}
+
+static bool bury_anywhere(struct corpse *dead)
+{
+    for (uint32_t slot = 0; slot < dead->sup->slots; slot++)
+        if (bury_in(dead, mp_region_job(dead->sup->region, slot)))
+            return true;
+    return false;
+}
+
 /* The ticket says which job to look at; but a task may have scribbled over that, so if there is none
  * the chunk is looked for everywhere. */
 void mp_bury(const struct supervisor *sup, uint32_t number, pid_t pid, int status)
@@ -137,9 +158,6 @@ void mp_bury(const struct supervisor *sup, uint32_t number, pid_t pid, int statu
     struct corpse dead = {.sup = sup, .number = number, .pid = pid, .status = status};
     const struct job_shm *job = job_of(sup, number);
 
-    if (job && bury_in(&dead, job))
-        return;
-    for (uint32_t slot = 0; slot < sup->slots; slot++)
-        if (bury_in(&dead, mp_region_job(sup->region, slot)))
-            return;
+    if ((job && bury_in(&dead, job)) || bury_anywhere(&dead))
+        tell_diary(&dead);
 }

@@ -73,6 +73,7 @@ _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
     worker.wake = worker_fds[OWN_WAKE];
     worker.bell = worker_fds[OWN_BELL];
     worker.loop = worker_fds[OWN_LOOP];
+    worker.pool = sup->self;
     mp_bond_child(seat->bond, BOND_THREAD, sup->self);
     child_guard_descriptors(seat);
     CRASH_POINT("worker bonded");

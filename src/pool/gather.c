@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "../point.h"
+#include "diary.h"
 
 enum {
     LINGER_SLOTS = 4096, /* beyond, to see whether there is news takes too long */
@@ -264,6 +265,8 @@ static void generation_died(mproc_pool *pool)
     CRASH_POINT("bell has ended");
     note_torn(pool);
     explain(pool, mp_generation_finish(&pool->generation));
+    if (!pool->closed && !pool->restarting)
+        mp_diary_broken(pool->why_broken);
     while (link != &pool->open) {
         struct job *job = LIST_ENTRY(link, struct job, in_open);
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "../point.h"
+#include "diary.h"
 
 enum { LOOK_AGAIN_MS = 1000, LAST_MS = 10000 };
 
@@ -92,6 +93,7 @@ int mp_generation_start(struct generation *generation, const struct region *regi
     struct supervisor sup = {.region = region, .options = options, .reaper = {-1, -1}};
     int r;
 
+    mp_diary_open();
     *generation = GENERATION_NONE;
     sup.fds = generation->fds;
     sup.seats = calloc(region->workers, sizeof *sup.seats);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "diary.h"
 #include "worker.h"
 
 /* The pool whose task this thread runs: for that task the handle is foreign, as it is in a worker. */
@@ -68,6 +69,8 @@ void mp_inline_begin(mproc_pool *pool)
         return;
     atomic_store_explicit(&mp_region_worker(&pool->region, 0)->pid, (int32_t)getpid(),
                           memory_order_relaxed);
+    mp_diary_generation(getpid(), getpid());
+    mp_diary_started(getpid(), 0, getpid());
     serves = pool;
     call_init(pool);
     serves = outer;
@@ -81,6 +84,7 @@ static void serve(mproc_pool *pool, uint32_t ticket)
     struct worker worker = {.region = &pool->region,
                             .wake = -1,
                             .one_ticket = true,
+                            .pool = getpid(),
                             .bell = pool->crew.bell,
                             .loop = pool->crew.loop,
                             .items_left = pool->crew.items_left};

@@ -7,6 +7,8 @@
  */
 #include "worker.h"
 
+#include "diary.h"
+
 /* Relaxed, all in this file: numbers that nothing is ordered by, each with one writer. */
 #define GET(field)        atomic_load_explicit(&(field), memory_order_relaxed)
 #define SET(field, value) atomic_store_explicit(&(field), (value), memory_order_relaxed)
@@ -61,7 +63,8 @@ void mp_meter_ticket(struct worker *worker)
 
 void mp_meter_claim(struct worker *worker)
 {
-    SET(record_of(worker)->began, worker->began);
+    worker->traced = mp_diary_traces() ? mp_now() : worker->began;
+    SET(record_of(worker)->began, worker->traced);
 }
 
 void mp_meter_end(struct worker *worker, uint64_t first, uint64_t count, bool failed)
@@ -70,6 +73,8 @@ void mp_meter_end(struct worker *worker, uint64_t first, uint64_t count, bool fa
     int64_t now = mp_now_coarse();
     int64_t ran = now - worker->began;
 
+    if (mp_diary_traces())
+        mp_diary_chunk(worker->pool, worker->number, first, count, worker->traced, failed);
     SET(self->items, GET(self->items) + count);
     if (failed)
         SET(self->failed, GET(self->failed) + 1);

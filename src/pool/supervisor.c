@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "../point.h"
+#include "diary.h"
 #include "worker.h"
 
 enum {
@@ -53,6 +54,19 @@ static bool kill_worker(pid_t pid)
     return mp_kill(pid, false, SIGKILL) == 0;
 }
 
+static void reap_killed(const struct supervisor *sup, uint32_t number)
+{
+    const struct worker_shm *record = mp_region_worker(sup->region, number);
+    int64_t began;
+
+    while (waitpid(sup->seats[number].pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    began = atomic_load_explicit(&record->began, memory_order_relaxed);
+    if (began > 0 && mp_diary_traces())
+        mp_diary_lost_chunk(sup->self, number,
+                            atomic_load_explicit(&record->item, memory_order_relaxed), began);
+}
+
 static _Noreturn void kill_all(struct supervisor *sup)
 {
     CRASH_POINT("about to kill all");
@@ -62,8 +76,7 @@ static _Noreturn void kill_all(struct supervisor *sup)
     CRASH_POINT("all killed, not reaped");
     for (uint32_t i = 0; i < sup->region->workers; i++)
         if (sup->seats[i].pid > 0)
-            while (waitpid(sup->seats[i].pid, NULL, 0) < 0 && errno == EINTR)
-                ;
+            reap_killed(sup, i);
     _exit(0);
 }
 
@@ -155,6 +168,7 @@ static void start_worker(struct supervisor *sup, uint32_t number)
     }
     if (pid < 0) {
         mp_close_bond(seat);
+        mp_diary_not_started(number, pid);
         start_failed(sup, number, BROKEN_FORK, pid);
         return;
     }
@@ -164,6 +178,7 @@ static void start_worker(struct supervisor *sup, uint32_t number)
     seat->start_at = MP_FOREVER;
     /* Relaxed: only for people to read. */
     atomic_store_explicit(&record->pid, (int32_t)pid, memory_order_relaxed);
+    mp_diary_started(sup->self, number, pid);
     CRASH_POINT("worker seated");
 }
 
@@ -213,6 +228,7 @@ static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int 
 
     mp_bury(sup, number, pid, status);
     mp_queue_look_away(sup->region, number); /* before the death is told: see queue.h */
+    mp_diary_ended(sup->self, number, pid, status, left, seat->expired);
     mp_meter_bury(record, new_peak(sup));
     seat->pid = 0;
     mp_close_bond(seat);
@@ -405,8 +421,9 @@ static void on_child(int signal)
 /* Everything that this process may still have from the host, but what it needs. */
 static void drop_inheritance(struct supervisor *sup)
 {
-    int keep[] = {sup->fds[WAKE_READ], sup->fds[BELL_WRITE], sup->fds[LOOP_WRITE],
-                  sup->fds[CONTROL_READ], -1};
+    int keep[] = {
+        sup->fds[WAKE_READ], sup->fds[BELL_WRITE], sup->fds[LOOP_WRITE], sup->fds[CONTROL_READ], -1,
+        mp_diary_fd()};
 
     sup->fds[WAKE_WRITE] = mp_close(sup->fds[WAKE_WRITE]);
     sup->fds[BELL_READ] = mp_close(sup->fds[BELL_READ]);
@@ -430,6 +447,7 @@ static void set_up(struct supervisor *sup)
     mp_set_name("mproc:super");
     drop_inheritance(sup);
     sup->self = getpid();
+    mp_diary_generation(sup->self, getppid());
     r = mp_pipe(sup->reaper);
     keep_clear(sup, sup->reaper);
     if (!r)

@@ -19,6 +19,8 @@ struct worker {
     struct mark bell_mark;
     struct mark loop_mark;
     bool unheard;    /* it should have rung, and the bell is not there */
+    pid_t pool;      /* the supervisor's process id, for the diary */
+    int64_t traced;  /* mp_now() when that was begun, where there is a timeline */
     int64_t began;   /* mp_now_coarse() when the chunk that it runs was begun */
     int64_t slow_ns; /* an item that takes longer is among the slowest */
 };
