@@ -11,7 +11,8 @@ enum {
     LEAST_ROUNDS = 16, /* so many are never too many, and find out when news comes sooner again */
     MOST_ROUNDS = 512,
     ROUNDS_PER_YIELD = 8,
-    ROUNDS_PER_CLOCK = 16, /* where the time is counted */
+    ROUNDS_PER_PAUSE = 4,
+    ROUNDS_PER_CLOCK = 64, /* where the time is counted */
     NS_PER_US = 1000,
     MOST_NS = 1000000 /* for who gives way: on a busy machine that may take its time */
 };
@@ -23,14 +24,6 @@ static void relax(void)
 #elif defined(__aarch64__) || defined(__arm__)
     __asm__ volatile("yield");
 #endif
-}
-
-static bool one_round(bool (*news)(const void *arg), const void *arg)
-{
-    if (news(arg))
-        return true;
-    relax();
-    return false;
 }
 
 static int64_t earlier(int64_t a, int64_t b)
@@ -45,9 +38,12 @@ static bool spin(const struct patience *patience, bool (*news)(const void *arg),
     int64_t until = 0;
 
     for (;;) {
-        for (int i = 0; i < ROUNDS_PER_CLOCK; i++)
-            if (one_round(news, arg))
+        for (int i = 0; i < ROUNDS_PER_CLOCK; i++) {
+            if (news(arg))
                 return true;
+            if (i % ROUNDS_PER_PAUSE == 0) /* it may take as long as four looks */
+                relax();
+        }
         if (until == 0) /* not before: there may be news at once */
             until = earlier(mp_now() + (int64_t)patience->spin_us * NS_PER_US, deadline);
         else if (mp_now() >= until)
@@ -65,13 +61,14 @@ static bool stroll(struct patience *patience, bool (*news)(const void *arg), con
     if (patience->rounds < LEAST_ROUNDS)
         patience->rounds = LEAST_ROUNDS;
     for (uint32_t i = 1; i <= patience->rounds; i++) {
-        if (one_round(news, arg)) {
+        if (news(arg)) {
             patience->rounds *= 2;
             if (patience->rounds > MOST_ROUNDS)
                 patience->rounds = MOST_ROUNDS;
             return true;
         }
-        if (i <= LEAST_ROUNDS || i % ROUNDS_PER_YIELD != 0)
+        relax();
+        if (i % ROUNDS_PER_YIELD != ROUNDS_PER_YIELD / 2)
             continue;
         if (until == 0)
             until = earlier(mp_now() + MOST_NS, deadline);

@@ -34,6 +34,16 @@ int64_t mp_deadline(int64_t timeout_ms); /* as mp_now(); MP_FOREVER for a negati
 int mp_poll(struct pollfd *fds, size_t count, int64_t deadline);
 void mp_pause(void); /* a millisecond, for who is to look again where poll() cannot tell when */
 
+/* A hint: this will be read soon, and lies in another CPU's cache.  Any address will do. */
+static inline void mp_prefetch(const void *address)
+{
+#if defined(__GNUC__)
+    __builtin_prefetch(address);
+#else
+    (void)address;
+#endif
+}
+
 /* ---- linger.c: to look for news for a while before going to sleep ---------------------------- */
 
 /* Zeroed: as seems good, giving way to others who want the CPU. */

@@ -24,7 +24,7 @@
 
 enum {
     LINGER_SLOTS = 4096, /* beyond, to see whether there is news takes too long */
-    LINGER_SLICE_NS = 1000000,
+    SLICE_US = 100,
     NS_PER_US = 1000
 };
 
@@ -167,8 +167,10 @@ static void look_at_ready(mproc_pool *pool)
         for (uint32_t i = 0; i < 64 && base + i < pool->slots_used; i++) {
             struct job *job = pool->slots[base + i].job;
 
-            if ((bits >> i & 1) && job && !list_is_empty(&job->in_open))
-                look_at_job(job);
+            if (!(bits >> i & 1) || !job || list_is_empty(&job->in_open))
+                continue;
+            mp_prefetch(job->outcomes); /* beside the word: a worker has just written there */
+            look_at_job(job);
         }
     }
 }
@@ -370,7 +372,7 @@ static bool has_news(const void *arg)
 }
 
 /* As has_news(), for who holds the lock: now, or else in a while, looking for it without the lock. */
-static bool has_news_soon(mproc_pool *pool, int64_t deadline)
+static bool has_news_soon(mproc_pool *pool, struct patience *patience, int64_t deadline)
 {
     const struct outlook outlook = {mp_region_ready(&pool->region), pool->slots_used,
                                     &shared_of(pool)->deaths, pool->deaths_seen};
@@ -379,7 +381,7 @@ static bool has_news_soon(mproc_pool *pool, int64_t deadline)
     if (news || pool->slots_used > LINGER_SLOTS)
         return news;
     pthread_mutex_unlock(&pool->lock);
-    news = mp_linger(&pool->patience, has_news, &outlook, deadline);
+    news = mp_linger(patience, has_news, &outlook, deadline);
     pthread_mutex_lock(&pool->lock);
     return news;
 }
@@ -387,19 +389,27 @@ static bool has_news_soon(mproc_pool *pool, int64_t deadline)
 /* Look out for news before it comes to sleeping.  True: some job has ended. */
 static bool linger(mproc_pool *pool, const struct waiter *self, int64_t deadline)
 {
-    int64_t until = mp_now(), now = until;
+    struct patience slice = pool->patience, *patience = &pool->patience;
+    int64_t until = 0, now = 0;
 
-    if (pool->patience.spin_us > 0)
-        until += (int64_t)pool->patience.spin_us * NS_PER_US;
-    /* In slices: other threads may see what this one waits for, or post more than it looks at.  Not
-     * where the generation is to end: whatever is written there, the grace is to be over in time. */
-    while (pool->generation.grace == MP_FOREVER && now < deadline && !self->done(self->arg)) {
-        int64_t slice = now + LINGER_SLICE_NS;
-
-        if (has_news_soon(pool, slice < deadline ? slice : deadline))
+    if (deadline != MP_FOREVER && mp_now() >= deadline)
+        return false;
+    /* A long one in slices: other threads may see what this one waits for, or post more than it looks
+     * at.  Not where the generation is to end: whatever is written there, the grace is to be over in
+     * time. */
+    if (slice.spin_us > SLICE_US) {
+        slice.spin_us = SLICE_US;
+        patience = &slice;
+    }
+    while (pool->generation.grace == MP_FOREVER && !self->done(self->arg)) {
+        if (has_news_soon(pool, patience, deadline))
             return look(pool);
+        if (patience != &slice || pool->slots_used > LINGER_SLOTS)
+            break;
         now = mp_now();
-        if (now >= until || pool->slots_used > LINGER_SLOTS)
+        if (until == 0) /* a slice is over already */
+            until = now + (int64_t)(pool->patience.spin_us - SLICE_US) * NS_PER_US;
+        if (now >= until || now >= deadline)
             break;
     }
     return false;

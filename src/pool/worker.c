@@ -358,6 +358,8 @@ static enum service serve(struct worker *worker, uint32_t id)
     if (mp_job_slot(id) >= MP_SLOTS)
         return SERVED;
     job = mp_region_job(worker->region, mp_job_slot(id));
+    mp_prefetch(&job->out_size); /* all of them at once: the host has just written there */
+    mp_prefetch(&job->word);
     words = mp_region_words(worker->region, job, &chunks);
     if (!words)
         return SERVED;

@@ -71,7 +71,7 @@ static inline struct chunk_view mp_word_view(uint64_t value)
 
 const char *mp_chunk_state_name(unsigned state); /* "?" for what is no state */
 
-#define CHUNK_BIT(name, terminal) | (terminal ? 1U << CHUNK_##name : 0U)
+#define CHUNK_BIT(name, terminal) | ((terminal) ? 1U << CHUNK_##name : 0U)
 /* False for what is no state. */
 static inline bool mp_chunk_is_terminal(unsigned state)
 {
