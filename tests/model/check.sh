@@ -166,7 +166,7 @@ cycle  FILE=sleeper NT=2 NEVER NLATE=0 NLOOK=0 NP M_NUDGE_ALL | the others are n
 none   FILE=sleeper NT=2 M_DRAIN_LATE | the bell is read empty after the look
 end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 M_CHECK_FIRST | a waiter lets go of the lock before it waits
 none   FILE=queue NSTUCK=1 NP | as the code is
-none   FILE=queue NKILL=1 NSTUCK=1 | as the code is
+none   FILE=queue NKILL=1 NT=2 NSTUCK=1 | as the code is
 none   FILE=queue NW=1 NKILL=2 | as the code is
 assert FILE=queue M_POP_STORE | pop: the head is stored, no CAS
 end    FILE=queue M_PUSH_FULL | push: the ring may be full
@@ -175,6 +175,9 @@ end    FILE=queue M_LOOK_FIRST | a worker looks, and says then that it is idle
 end    FILE=queue M_NO_LOOK | a worker says that it is idle, and does not look
 end    FILE=queue M_AWAKE_EARLY | a worker is not idle any more before it sleeps
 end    FILE=queue M_IDLE_FIRST | the host looks who is idle before it pushes
+end    FILE=queue NSTUCK=1 M_LOOKS_STILL | a worker looks out, as it says, until it has popped
+end    FILE=queue NSTUCK=1 M_COUNT_FIRST | the host counts who looks out before it reads the head
+end    FILE=queue NT=2 NKILL=1 NSTUCK=1 M_DEAD_LOOKS | who died looking out is counted still
 end    FILE=queue NT=2 NSTUCK=1 M_ONE_BYTE | the host wakes one for two tickets
 end    FILE=queue NKILL=1 M_NO_AGAIN | what a death may have lost is not pushed again
 LIST
@@ -205,7 +208,8 @@ none   NKILL=1 NJ=1 NHOST=1 | as the code is
 none   NKILL=1 NJ=1 NC=3 NW=3 NTK=1 | as the code is
 none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 CANCEL NSTOP=1 | as the code is
 none   FILE=sleeper NCANCEL=1 NLOOK=0 NLATE=1 | as the code is
-none   FILE=queue NKILL=2 | as the code is
+none   FILE=queue NKILL=1 NSTUCK=1 | as the code is
+none   FILE=queue NT=2 NKILL=2 NSTUCK=1 | as the code is
 LIST
 grep -e "$pattern" "$tmp/list" >"$tmp/rows"
 

@@ -5,7 +5,8 @@
  * protocol.pml takes the queue for a channel whose tickets somebody reads; here is shown that it is one.
  *
  * The host pushes NT tickets, two at a time, into a ring of Q entries; NW workers pop them, say that they
- * are idle when there is none, and sleep in a read of the wake pipe.  Up to NKILL of them die anywhere: a
+ * look out for one for a while when there is none, are idle then, and sleep in a read of the wake pipe.
+ * Nobody is woken where as many look out as there are tickets.  Up to NKILL of them die anywhere: a
  * ticket in hand is then lost, and the host, told of the death, pushes again what is not done.  Up to
  * NSTUCK tasks do not return before all others are done.
  *
@@ -24,6 +25,9 @@
  *   M_ONE_BYTE      it wakes one, whatever it has pushed
  *   M_NO_AGAIN      it does not push again what a death may have lost
  *   M_ENTRY_LATE    the tail moves before the entry is written
+ *   M_LOOKS_STILL   a worker looks out, as it says, until it has popped
+ *   M_COUNT_FIRST   the host counts who looks out before it reads the head
+ *   M_DEAD_LOOKS    who died looking out is counted still
  */
 #ifndef NW
 #define NW 2
@@ -43,7 +47,7 @@
 
 /* ---- shared memory, and the pipe ----------------------------------------------------------------- */
 byte ring[Q], head, tail;       /* counts of tickets ever popped and pushed */
-bit idle[NW], killed[NW];
+bit idle[NW], looking[NW], killed[NW];
 byte wake;                      /* bytes in the wake pipe: room for as many as there are workers */
 bit closed;
 byte lost, lost_seen;           /* deaths */
@@ -62,8 +66,10 @@ byte busy[NW];                  /* 1 + the ticket of a task that does not return
 #endif
 #if NW==1
 #define IDLE idle[0]
+#define LOOKING looking[0]
 #else
 #define IDLE (idle[0]+idle[1])
+#define LOOKING (looking[0]+looking[1])
 #endif
 
 proctype Worker(byte w) {
@@ -84,6 +90,9 @@ pop:
 #endif
     :: h>=tail -> break
     od;
+#ifdef M_LOOKS_STILL
+    looking[w]=0;
+#endif
     if
     :: have ->                  /* a claim of the chunk: it is begun once */
        atomic { if :: !done[t] && busy[0]!=t+1 && busy[NW-1]!=t+1 ->
@@ -96,6 +105,19 @@ pop:
     :: !have
     fi;
     h=0; t=0;
+    if
+    :: true ->                  /* for a while */
+       looking[w]=1;
+       if
+       :: head<tail ->
+#ifndef M_LOOKS_STILL
+          looking[w]=0;
+#endif
+          goto pop
+       :: true -> looking[w]=0
+       fi
+    :: true
+    fi;
 #ifdef M_LOOK_FIRST
     if :: head<tail -> goto pop :: head>=tail fi;
     idle[w]=1;
@@ -114,7 +136,11 @@ pop:
     fi;
     idle[w]=0;
     goto pop
-  } unless { atomic { killed[w] -> killed[w]=0; busy[w]=0; have=0; h=0; t=0; lost++; goto start } };
+  } unless { atomic { killed[w] -> killed[w]=0; busy[w]=0; have=0; h=0; t=0 };
+#ifndef M_DEAD_LOOKS
+    looking[w]=0;               /* the supervisor, before it tells */
+#endif
+    atomic { lost++; goto start } };
 left:
   killed[w]=0
 }
@@ -146,7 +172,7 @@ inline push()                   /* one ticket, if there is room */
 }
 
 proctype Host() {
-  byte i, pushed, k;
+  byte i, pushed, k, f, l;
 
 again:                          /* what is not done: all at first, after a death what it may have lost */
   lost_seen=lost;
@@ -165,6 +191,16 @@ again:                          /* what is not done: all at first, after a death
 #ifndef M_IDLE_FIRST
      k=IDLE;
 #endif
+     if
+     :: atomic { pushed==0 || k==0 -> k=0 }
+     :: atomic { pushed>0 && k>0 };
+#ifdef M_COUNT_FIRST
+        l=LOOKING; f=head;
+#else
+        f=head; l=LOOKING;
+#endif
+        atomic { if :: tail-f<=l -> k=0 :: else fi; f=0; l=0 }
+     fi;
      atomic {
 #ifdef M_ONE_BYTE
        if :: k>1 -> k=1 :: else fi;
