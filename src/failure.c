@@ -19,7 +19,8 @@
     X(SIGBUS)                                                                                      \
     X(SIGCHLD)                                                                                     \
     X(SIGCONT)                                                                                     \
-    X(SIGFPE) X(SIGHUP) X(SIGILL) X(SIGINT) X(SIGKILL) X(SIGPIPE) X(SIGPROF) X(SIGQUIT) X(SIGSEGV) \
+    X(SIGFPE)                                                                                      \
+    X(SIGHUP) X(SIGILL) X(SIGINT) X(SIGKILL) X(SIGPIPE) X(SIGPROF) X(SIGQUIT) X(SIGSEGV)           \
         X(SIGSTOP) X(SIGSYS) X(SIGTERM) X(SIGTRAP) X(SIGTSTP) X(SIGTTIN) X(SIGTTOU) X(SIGURG)      \
             X(SIGUSR1) X(SIGUSR2) X(SIGVTALRM) X(SIGXCPU) X(SIGXFSZ)
 #define SIGNAL_ROW(signal) {signal, #signal},
