@@ -20,9 +20,20 @@
     X(SIGCHLD)                                                                                     \
     X(SIGCONT)                                                                                     \
     X(SIGFPE)                                                                                      \
-    X(SIGHUP) X(SIGILL) X(SIGINT) X(SIGKILL) X(SIGPIPE) X(SIGPROF) X(SIGQUIT) X(SIGSEGV)           \
-        X(SIGSTOP) X(SIGSYS) X(SIGTERM) X(SIGTRAP) X(SIGTSTP) X(SIGTTIN) X(SIGTTOU) X(SIGURG)      \
-            X(SIGUSR1) X(SIGUSR2) X(SIGVTALRM) X(SIGXCPU) X(SIGXFSZ)
+    X(SIGHUP)                                                                                      \
+    X(SIGILL)                                                                                      \
+    X(SIGINT)                                                                                      \
+    X(SIGKILL)                                                                                     \
+    X(SIGPIPE)                                                                                     \
+    X(SIGPROF)                                                                                     \
+    X(SIGQUIT)                                                                                     \
+    X(SIGSEGV)                                                                                     \
+    X(SIGSTOP)                                                                                     \
+    X(SIGSYS)                                                                                      \
+    X(SIGTERM)                                                                                     \
+    X(SIGTRAP)                                                                                     \
+    X(SIGTSTP)                                                                                     \
+    X(SIGTTIN) X(SIGTTOU) X(SIGURG) X(SIGUSR1) X(SIGUSR2) X(SIGVTALRM) X(SIGXCPU) X(SIGXFSZ)
 #define SIGNAL_ROW(signal) {signal, #signal},
 
 /* Its name, or NULL: the C library's own function for that is newer than the library. */
