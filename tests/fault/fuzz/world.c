@@ -178,6 +178,17 @@ void mp_memory_close(struct memory *memory)
     *memory = MEMORY_NONE;
 }
 
+void *mp_pages(size_t size)
+{
+    return calloc(1, size);
+}
+
+void mp_pages_free(void *pages, size_t size)
+{
+    (void)size;
+    free(pages);
+}
+
 /* ---- nobody to watch ------------------------------------------------------------------------- */
 
 pid_t mp_pidfd_pid(int fd, mode_t mode)
