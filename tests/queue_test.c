@@ -18,7 +18,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/ptrace.h>
+#endif
 
 enum { WORKERS = 130, THREADS = 3, MIB = 1 << 20 };
 
@@ -244,14 +248,12 @@ static void nobody_goes_idle_while_there_is_a_ticket(void **state)
 static struct race {
     uint32_t count;
     void *memory;
-    _Atomic uint8_t *times; /* each ticket was popped; in `memory` */
-    _Atomic uint32_t popped;
-    _Atomic uint32_t burst_end; /* in all */
+    _Atomic uint8_t *times;     /* each ticket was popped; in `memory` */
+    _Atomic uint32_t popped;    /* in all */
+    _Atomic uint32_t burst_end; /* the last ticket of those that are pushed in a row */
     _Atomic bool out_of_order;
+    _Atomic bool open; /* for who pops without rest */
     int wake[2];
-    _Atomic uint32_t round;   /* of the two that meet */
-    _Atomic uint32_t arrived; /* at it */
-    bool slept;
 } race;
 
 static void note_popped(uint32_t id, uint32_t *last)
@@ -269,7 +271,7 @@ static void *pop_without_rest(void *unused)
 
     (void)unused;
     while (atomic_load(&race.popped) < race.count)
-        if (mp_queue_pop(&region, &id))
+        if (atomic_load(&race.open) && mp_queue_pop(&region, &id))
             note_popped(id, &last);
         else
             sched_yield();
@@ -312,13 +314,17 @@ static void of_many_who_pop_each_ticket_has_one(void **state)
 
     (void)state;
     begin_race(count, threads, pop_without_rest);
-    for (uint32_t id = 1; id <= count; id++)
-        while (!mp_queue_push(&region, &end, id))
+    for (uint32_t id = 0; id < count;) { /* nobody pops before there is something for all */
+        while (id < count && mp_queue_push(&region, &end, id + 1))
+            id++;
+        atomic_store(&race.open, true);
+        while (atomic_load(&race.popped) < id)
             sched_yield();
+        atomic_store(&race.open, false);
+    }
     end_race(threads);
 }
 
-/* As a worker does, without the rest of it. */
 /* Look out for a ticket, for up to so many looks.  True: there is one. */
 static bool look_out(uint32_t worker, uint64_t looks)
 {
@@ -391,55 +397,201 @@ static void no_wake_up_is_lost(void **state)
     end_race(threads);
 }
 
-static void meet(uint32_t round)
+/* ---- between any two instructions -------------------------------------------------------------- */
+
+/* One party is a child that is stepped from instruction to instruction, and between two of them the
+ * test does what the other party does: for each place there is.  Threads alone seldom meet so. */
+struct meeting {
+    void (*begin)(void);
+    void (*stepped)(void);
+    void (*other)(void);
+    bool (*holds)(void);
+};
+
+static struct parties {
+    _Atomic bool begun;
+    _Atomic bool over;
+    bool slept;         /* the worker */
+    uint32_t seen_idle; /* by the host */
+    uint32_t ids[2];    /* popped by the child, and by the test; 0: none */
+} * parties;
+
+static void begin_empty(void)
 {
-    atomic_fetch_add(&race.arrived, 1);
-    for (int i = 0; atomic_load(&race.arrived) < 2 * round; i++)
-        if (i > 2000) /* it does not run: there is one CPU, perhaps */
-            sched_yield();
+    mp_region_reset(&region);
+    end = (struct queue_end){0};
+    *parties = (struct parties){.slept = false};
 }
 
-static void *go_idle_when_met(void *unused)
+static void begin_with_two(void)
 {
-    (void)unused;
-    for (uint32_t round = 1; round <= race.count; round++) {
-        meet(3 * round - 2);
-        race.slept = mp_queue_go_idle(&region, 0);
-        meet(3 * round - 1);
-        meet(3 * round);
+    begin_empty();
+    mp_queue_push(&region, &end, 1);
+    mp_queue_push(&region, &end, 2);
+}
+
+/* The entries that are to be written have something in them. */
+static void begin_a_second_round(void)
+{
+    uint32_t id;
+
+    begin_empty();
+    for (uint32_t i = 0; i < MP_QUEUE_SIZE; i++) {
+        mp_queue_push(&region, &end, 1000);
+        mp_queue_pop(&region, &id);
     }
-    return NULL;
 }
 
-static void of_a_push_and_a_worker_that_goes_to_sleep_one_sees_the_other(void **state)
+static void push_and_look_who_is_idle(void)
 {
-    uint32_t slept = 0, seen = 0, missed = 0;
-    pthread_t thread;
+    mp_queue_push(&region, &end, 7);
+    parties->seen_idle = mp_queue_sleepers(&region, &end, 1);
+}
 
-    (void)state;
-    open_region();
-    race = (struct race){.count = (uint32_t)test_count(5000, 2000000)};
+static void go_idle(void)
+{
+    parties->slept = mp_queue_go_idle(&region, 0);
+}
+
+static void look_out_in_vain_and_go_idle(void)
+{
+    mp_queue_look_out(&region, 0);
+    mp_queue_look_away(&region, 0);
+    if (!mp_queue_pop(&region, &parties->ids[0]))
+        parties->slept = mp_queue_go_idle(&region, 0);
+}
+
+static bool one_sees_the_other(void)
+{
+    return !parties->slept || parties->seen_idle == 1;
+}
+
+static void pop_first(void)
+{
+    mp_queue_pop(&region, &parties->ids[0]);
+}
+
+static void pop_second(void)
+{
+    mp_queue_pop(&region, &parties->ids[1]);
+}
+
+static bool each_has_one(void)
+{
+    const uint32_t *ids = parties->ids;
+
+    return (ids[0] == 1 && ids[1] == 2) || (ids[0] == 2 && ids[1] == 1);
+}
+
+static bool it_is_the_new_one_or_none(void)
+{
+    return parties->ids[1] == 0 || parties->ids[1] == 7;
+}
+
+#if defined __linux__ && !defined __SANITIZE_THREAD__
+
+static _Noreturn void be_stepped(void (*act)(void))
+{
+    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
+        _exit(1);
+    raise(SIGSTOP);
+    atomic_store(&parties->begun, true);
+    act();
+    atomic_store(&parties->over, true);
+    _exit(0);
+}
+
+/* So many steps into it the other acts.  False: it was over sooner; -1 in *status: cannot be. */
+static bool meet_after(const struct meeting *meeting, uint32_t steps, int *status)
+{
+    bool met = false;
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0)
+        be_stepped(meeting->stepped);
+    while (waitpid(pid, status, 0) == pid && WIFSTOPPED(*status)) {
+        if (!met && atomic_load(&parties->begun) && !atomic_load(&parties->over) && steps-- == 0) {
+            meeting->other();
+            met = true;
+        }
+        if (ptrace(met || atomic_load(&parties->over) ? PTRACE_CONT : PTRACE_SINGLESTEP, pid, NULL,
+                   NULL))
+            kill(pid, SIGKILL);
+    }
+    return met;
+}
+
+static void assert_holds_wherever_they_meet(const struct meeting *meeting)
+{
+    uint32_t steps = 0;
+    int status = 0;
+    bool met = true;
+
     if (test_under_valgrind())
-        race.count = 20; /* one thread at a time: to meet takes long */
-    assert_int_equal(pthread_create(&thread, NULL, go_idle_when_met, NULL), 0);
-    for (uint32_t round = 1; round <= race.count; round++) {
-        uint32_t idle, id;
-
-        meet(3 * round - 2);
-        assert_true(mp_queue_push(&region, &end, round));
-        idle = idle_workers();
-        meet(3 * round - 1);
-        slept += race.slept;
-        seen += idle;
-        missed += race.slept && idle == 0;
-        assert_true(mp_queue_pop(&region, &id));
-        mp_queue_leave_idle(&region, 0);
-        meet(3 * round);
+        skip();
+    open_region();
+    parties = test_share(sizeof *parties);
+    for (; met; steps++) {
+        meeting->begin();
+        met = meet_after(meeting, steps, &status);
+        if (status)
+            break;
+        if (met && !meeting->holds())
+            fail_msg("not after %u instructions", steps);
     }
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    print_message("%u rounds: slept in %u, seen idle in %u\n", race.count, slept, seen);
-    assert_int_equal(missed, 0);
+    test_unshare(parties, sizeof *parties);
     close_region();
+    if (status)
+        skip(); /* nobody may trace here */
+    assert_true(steps > 10);
+}
+
+#else
+
+static void assert_holds_wherever_they_meet(const struct meeting *meeting)
+{
+    (void)meeting;
+    skip();
+}
+
+#endif
+
+static void a_worker_that_goes_to_sleep_sees_a_push_or_is_seen(void **state)
+{
+    (void)state;
+    assert_holds_wherever_they_meet(
+        &(struct meeting){begin_empty, go_idle, push_and_look_who_is_idle, one_sees_the_other});
+}
+
+static void a_push_sees_a_worker_that_goes_to_sleep_or_is_seen(void **state)
+{
+    (void)state;
+    assert_holds_wherever_they_meet(
+        &(struct meeting){begin_empty, push_and_look_who_is_idle, go_idle, one_sees_the_other});
+}
+
+static void a_worker_that_ceases_to_look_out_sees_a_push_or_is_seen(void **state)
+{
+    (void)state;
+    assert_holds_wherever_they_meet(&(struct meeting){
+        begin_empty, look_out_in_vain_and_go_idle, push_and_look_who_is_idle, one_sees_the_other});
+    assert_holds_wherever_they_meet(&(struct meeting){
+        begin_empty, push_and_look_who_is_idle, look_out_in_vain_and_go_idle, one_sees_the_other});
+}
+
+static void of_two_who_pop_each_has_a_ticket_of_his_own(void **state)
+{
+    (void)state;
+    assert_holds_wherever_they_meet(
+        &(struct meeting){begin_with_two, pop_first, pop_second, each_has_one});
+}
+
+static void what_is_popped_in_the_middle_of_a_push_was_pushed(void **state)
+{
+    (void)state;
+    assert_holds_wherever_they_meet(&(struct meeting){
+        begin_a_second_round, push_and_look_who_is_idle, pop_second, it_is_the_new_one_or_none});
 }
 
 /* ---- in a pool ------------------------------------------------------------------------------- */
@@ -653,7 +805,11 @@ int main(void)
         TEST(nobody_goes_idle_while_there_is_a_ticket),
         TEST(of_many_who_pop_each_ticket_has_one),
         TEST(no_wake_up_is_lost),
-        TEST(of_a_push_and_a_worker_that_goes_to_sleep_one_sees_the_other),
+        TEST(a_worker_that_goes_to_sleep_sees_a_push_or_is_seen),
+        TEST(a_push_sees_a_worker_that_goes_to_sleep_or_is_seen),
+        TEST(a_worker_that_ceases_to_look_out_sees_a_push_or_is_seen),
+        TEST(of_two_who_pop_each_has_a_ticket_of_his_own),
+        TEST(what_is_popped_in_the_middle_of_a_push_was_pushed),
         TEST(an_impossible_head_breaks_the_pool_and_every_open_call_returns),
         TEST(so_does_a_tail_that_is_not_the_hosts),
         TEST(tickets_that_are_taken_again_do_nothing),
