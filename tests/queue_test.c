@@ -225,8 +225,11 @@ static void nobody_is_woken_where_enough_look_out(void **state)
     assert_int_equal(mp_queue_sleepers(&region, &end, 3), 2);
     assert_popped(5);
     assert_int_equal(mp_queue_sleepers(&region, &end, 1), 0);
+    assert_int_equal(mp_queue_stranded(&region, &end), 1); /* but by who cannot look again */
     mp_queue_look_away(&region, 100);
     assert_int_equal(mp_queue_sleepers(&region, &end, 1), 1);
+    assert_popped(6);
+    assert_int_equal(mp_queue_stranded(&region, &end), 0);
     close_region();
 }
 
@@ -792,6 +795,61 @@ static void the_bit_of_a_dead_worker_keeps_no_task_from_the_others(void **state)
     close_pool(pool);
 }
 
+static void until_asleep(mproc_pool *pool, uint64_t workers)
+{
+    while (atomic_load(mp_region_idle(&pool->region)) != workers ||
+           atomic_load(mp_region_looking(&pool->region)) != 0)
+        sched_yield();
+}
+
+/* Who looked out for it was stopped, or the bit is a lie. */
+static void a_task_waits_for_nobody_who_only_says_that_he_looks_out(void **state)
+{
+    mproc_pool *pool = open_pool(2);
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        until_asleep(pool, 3);
+        atomic_store(mp_region_looking(&pool->region), 3);
+        assert_int_equal(mproc_pool_call(pool, count_run, NULL, NULL, 0, NULL, 0, NULL, NULL), 0);
+        atomic_store(mp_region_looking(&pool->region), 0);
+    }
+    assert_int_equal(atomic_load(&stage->runs), 20);
+    close_pool(pool);
+}
+
+static void until_somebody_sleeps(mproc_pool *pool)
+{
+    while (atomic_load(&mp_region_pool(&pool->region)->host_waits) == HOST_AWAKE)
+        sched_yield();
+}
+
+/* The thread that sleeps on the bell waits for another task, and does not look. */
+static void nor_if_another_thread_sleeps_already(void **state)
+{
+    mproc_pool *pool = open_pool(3);
+    mproc_future *held = submit(pool, pass_gate);
+    pthread_t thread;
+    void *waited;
+
+    (void)state;
+    until_begun(1);
+    assert_int_equal(pthread_create(&thread, NULL, wait_for, held), 0);
+    for (uint32_t i = 0; i < 20; i++) {
+        while (mp_queue_stranded(&pool->region, &(struct queue_end){.tail = UINT64_MAX}) < 2)
+            sched_yield();
+        until_somebody_sleeps(pool);
+        atomic_store(mp_region_looking(&pool->region), 7);
+        assert_int_equal(mproc_pool_call(pool, count_run, NULL, NULL, 0, NULL, 0, NULL, NULL), 0);
+        atomic_store(mp_region_looking(&pool->region), 0);
+    }
+    atomic_store(&stage->gate, true);
+    assert_int_equal(pthread_join(thread, &waited), 0);
+    assert_non_null(waited);
+    mproc_future_free(held);
+    close_pool(pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -814,6 +872,8 @@ int main(void)
         TEST(so_does_a_tail_that_is_not_the_hosts),
         TEST(tickets_that_are_taken_again_do_nothing),
         TEST(a_restarted_pool_has_an_empty_queue),
+        TEST(a_task_waits_for_nobody_who_only_says_that_he_looks_out),
+        TEST(nor_if_another_thread_sleeps_already),
         TEST(the_bit_of_a_dead_worker_keeps_no_task_from_the_others),
     };
 

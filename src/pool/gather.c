@@ -427,6 +427,7 @@ static int sleep_till_rung(mproc_pool *pool, int64_t deadline)
     if (!mp_queue_is_plausible(&pool->region, &pool->queue))
         mp_pool_poison(pool, "the ticket queue has an impossible value");
     mp_backlog_flush(pool);
+    mp_wake_stranded(pool);
     if (!look(pool))
         r = sleep_on_bell(pool, deadline);
     CRASH_POINT("host awake, has not looked");

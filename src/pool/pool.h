@@ -231,6 +231,8 @@ int mp_job_post(struct job *job, int64_t limit_ns);
 /* Post `count` more tickets for a job, or as many as there are workers if that is less. */
 void mp_job_post_tickets(struct job *job, uint64_t count);
 void mp_backlog_flush(mproc_pool *pool);
+/* Before a thread sleeps: wake who could take the tickets that nobody has taken. */
+void mp_wake_stranded(mproc_pool *pool);
 /* See to it that the host can read the first `length` bytes of the outputs, also where a task did
  * not write them and the machine has no more memory: -ENOSPC. */
 int mp_job_commit_output(struct job *job, size_t length);

@@ -372,17 +372,34 @@ static uint32_t push_tickets(mproc_pool *pool)
     return pushed;
 }
 
+static void wake(mproc_pool *pool, uint32_t sleepers)
+{
+    if (sleepers && mp_generation_wake(&pool->generation, sleepers))
+        mp_pool_poison(pool, "the wake pipe cannot be written");
+}
+
+void mp_wake_stranded(mproc_pool *pool)
+{
+    /* With a job open the pipe is not shut but by what ends the generation. */
+    if (!list_is_empty(&pool->open) && pool->generation.grace == MP_FOREVER)
+        wake(pool, mp_queue_stranded(&pool->region, &pool->queue));
+}
+
 static void flush_once(mproc_pool *pool)
 {
-    uint32_t pushed, sleepers;
+    uint32_t pushed;
 
     if (pool->generation.grace != MP_FOREVER)
         return; /* told to end, it takes no more tickets: the open jobs end with it */
     pushed = push_tickets(pool);
     CRASH_POINT("tickets pushed, nobody woken");
-    sleepers = mp_queue_sleepers(&pool->region, &pool->queue, pushed);
-    if (sleepers && mp_generation_wake(&pool->generation, sleepers))
-        mp_pool_poison(pool, "the wake pipe cannot be written");
+    /* A thread that sleeps does not look whether they were taken.  Relaxed: a guess, where a worker
+     * has scribbled on it. */
+    if (atomic_load_explicit(&mp_region_pool(&pool->region)->host_waits, memory_order_relaxed) ==
+        HOST_AWAKE)
+        wake(pool, mp_queue_sleepers(&pool->region, &pool->queue, pushed));
+    else if (pushed)
+        mp_wake_stranded(pool);
 }
 
 void mp_backlog_flush(mproc_pool *pool)

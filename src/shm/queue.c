@@ -56,20 +56,34 @@ static uint32_t count_workers(const struct region *region, _Atomic uint64_t *set
     return count;
 }
 
+static uint64_t count_tickets(const struct region *region, const struct queue_end *end)
+{
+    uint64_t head = atomic_load_explicit(&mp_region_queue(region)->head, memory_order_seq_cst);
+
+    return head < end->tail ? end->tail - head : 0;
+}
+
 uint32_t mp_queue_sleepers(const struct region *region, const struct queue_end *end,
                            uint32_t pushed)
 {
     uint32_t idle = count_workers(region, mp_region_idle(region));
-    uint64_t head, tickets;
+    uint64_t tickets;
 
     if (!pushed || !idle)
         return 0;
-    /* The head first: whoever looks after this has not popped one of those tickets yet. */
-    head = atomic_load_explicit(&mp_region_queue(region)->head, memory_order_seq_cst);
-    tickets = head < end->tail ? end->tail - head : 0;
+    /* The tickets first: whoever looks after this has not popped one of them yet. */
+    tickets = count_tickets(region, end);
     if (tickets <= count_workers(region, mp_region_looking(region)))
         return 0;
     return pushed < idle ? pushed : idle;
+}
+
+uint32_t mp_queue_stranded(const struct region *region, const struct queue_end *end)
+{
+    uint32_t idle = count_workers(region, mp_region_idle(region));
+    uint64_t tickets = idle ? count_tickets(region, end) : 0;
+
+    return tickets < idle ? (uint32_t)tickets : idle;
 }
 
 bool mp_queue_pop(const struct region *region, uint32_t *id)

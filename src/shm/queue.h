@@ -38,6 +38,10 @@ bool mp_queue_is_plausible(const struct region *region, const struct queue_end *
 uint32_t mp_queue_sleepers(const struct region *region, const struct queue_end *end,
                            uint32_t pushed);
 
+/* The same for all tickets that are there, whoever says that he looks out for them: he may be
+ * stopped, or have gone wrong. */
+uint32_t mp_queue_stranded(const struct region *region, const struct queue_end *end);
+
 /* Worker.  False: the queue is empty. */
 bool mp_queue_pop(const struct region *region, uint32_t *id);
 /* Worker: a guess. */
