@@ -1121,6 +1121,29 @@ static void a_bell_that_the_program_has_replaced_breaks_the_pool(void **state)
     close(directory);
 }
 
+/* The last that could be read from is the program's own, so that a write is a SIGPIPE. */
+static void a_wake_pipe_that_nobody_reads_breaks_the_pool_and_not_the_program(void **state)
+{
+    mproc_future *future;
+    uint64_t out;
+    int wake;
+
+    (void)state;
+    future = begin_in_processes();
+    let_go(0);
+    assert_int_equal(mproc_future_wait(future, -1), 0);
+    assert_done_at(future, 0);
+    while (!atomic_load(mp_region_idle(&pool->region)))
+        sched_yield(); /* until the worker sleeps */
+    wake = pool->generation.fds[WAKE_READ];
+    assert_int_equal(close(wake), 0);
+    assert_int_equal(kill(pool->generation.supervisor, SIGKILL), 0);
+    assert_int_equal(poll(&(struct pollfd){pool->generation.fds[BELL_READ], 0, 0}, 1, -1), 1);
+    assert_int_equal(mproc_pool_map(pool, answer_item, NULL, NULL, 0, &out, sizeof out, 1, NULL),
+                     MPROC_EBROKEN);
+    close_pool();
+}
+
 /* Closes the worker's own bell, which is known by what it stands for, and waits for an order. */
 static int32_t close_bell(mproc_task *task, void *ctx)
 {
@@ -1308,6 +1331,7 @@ static const struct CMUnitTest tests[] = {
     TEST(the_first_of_two_causes_is_the_one_that_is_told),
     TEST(a_bell_that_is_held_does_not_hide_that_the_supervisor_is_gone),
     TEST(a_bell_that_the_program_has_replaced_breaks_the_pool),
+    TEST(a_wake_pipe_that_nobody_reads_breaks_the_pool_and_not_the_program),
     TEST(a_worker_that_cannot_ring_is_heard_by_its_end),
     TEST(ready_bits_of_nothing_do_no_harm),
     TEST(counts_of_deaths_that_were_none_do_no_harm),

@@ -136,6 +136,8 @@ int mp_generation_wake(struct generation *generation, uint32_t count)
     static const char bytes[PIPE_BUF];
     int pipe = mp_guard_fd(&generation->guard, WAKE_WRITE);
 
+    if (mp_guard_fd(&generation->guard, WAKE_READ) < 0)
+        return -EBADF; /* with nobody else to read it, to write would be a SIGPIPE */
     while (count > 0) {
         ssize_t n = mp_write(pipe, bytes, count < sizeof bytes ? count : sizeof bytes);
 
