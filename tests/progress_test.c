@@ -115,7 +115,7 @@ static void a_map_is_told_of_while_it_runs(void **state)
                      COUNT / 10);
     check_told(&told, COUNT, COUNT / 10);
     assert_true(told.calls >= 3); /* it took 300 ms at least */
-    assert_in_range(told.progress[0].done, 1, COUNT - 1);
+    assert_true(told.progress[0].done < COUNT);
     mproc_pool_destroy(told.pool);
 }
 

@@ -53,10 +53,11 @@ static uint64_t peak_of(const mproc_pool *pool, const struct worker_shm *record,
     return now > dead ? now : dead;
 }
 
-static mproc_worker_stats worker_stats(const mproc_pool *pool, uint32_t number)
+/* `now` is the same for all workers that are seen together. */
+static mproc_worker_stats worker_stats(const mproc_pool *pool, uint32_t number, int64_t now)
 {
     const struct worker_shm *record = mp_region_worker(&pool->region, number);
-    int64_t elapsed = mp_now() - pool->born;
+    int64_t elapsed = now - pool->born;
     int64_t began = GET(record->began);
     int64_t busy = within(GET(record->busy_ns), 0, elapsed);
     mproc_worker_stats stats = {.size = sizeof stats,
@@ -82,15 +83,15 @@ int mproc_pool_worker_stats(mproc_pool *pool, int32_t worker, mproc_worker_stats
         return r;
     if (worker < 0 || (uint32_t)worker >= pool->region.workers || !stats)
         return -EINVAL;
-    found = worker_stats(pool, (uint32_t)worker);
+    found = worker_stats(pool, (uint32_t)worker, mp_now());
     return give(stats, &found, sizeof found);
 }
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
-static mproc_stats pool_stats(mproc_pool *pool)
+static mproc_stats pool_stats(mproc_pool *pool, int64_t now)
 {
-    mproc_stats all = {.size = sizeof all, .elapsed_ms = (mp_now() - pool->born) / NS_PER_MS};
+    mproc_stats all = {.size = sizeof all, .elapsed_ms = (now - pool->born) / NS_PER_MS};
 
     mp_pool_lock(pool);
     all.restarts = pool->restarts;
@@ -98,7 +99,7 @@ static mproc_stats pool_stats(mproc_pool *pool)
     all.bytes_out = pool->bytes_out;
     mp_pool_unlock(pool);
     for (uint32_t i = 0; i < pool->region.workers; i++) {
-        mproc_worker_stats one = worker_stats(pool, i);
+        mproc_worker_stats one = worker_stats(pool, i, now);
 
         all.items += one.items;
         all.failed += one.failed;
@@ -120,7 +121,7 @@ int mproc_pool_stats(mproc_pool *pool, mproc_stats *stats)
         return r;
     if (!stats)
         return -EINVAL;
-    found = pool_stats(pool);
+    found = pool_stats(pool, mp_now());
     return give(stats, &found, sizeof found);
 }
 
@@ -241,6 +242,7 @@ static void add_slowest(struct line *line, const mproc_pool *pool)
 int mproc_pool_report(mproc_pool *pool, char *text, size_t size)
 {
     struct line line = {text, size, 0};
+    int64_t now = mp_now();
     mproc_stats all;
     int r = mp_pool_check(pool);
 
@@ -251,13 +253,13 @@ int mproc_pool_report(mproc_pool *pool, char *text, size_t size)
     mp_line_add(&line, "%-8s%10s%8s%8s%15s%6s %7s\n", "worker", "items", "failed", "deaths", "busy",
                 "", "memory");
     for (uint32_t i = 0; i < pool->region.workers; i++) {
-        mproc_worker_stats stats = worker_stats(pool, i);
+        mproc_worker_stats stats = worker_stats(pool, i, now);
         char name[16];
 
         snprintf(name, sizeof name, "%" PRIu32, i);
         add_row(&line, name, &stats);
     }
-    all = pool_stats(pool);
+    all = pool_stats(pool, now);
     add_totals(&line, &all);
     add_slowest(&line, pool);
     return (int)line.length; /* far below INT_MAX: 4096 lines at most */
