@@ -22,11 +22,14 @@ enum {
      * lost in the rest with so few; and a worker that is late holds up the others by a 32nd of its
      * share, or by one item. */
     CHUNKS_PER_WORKER = 32,
-    SECTIONS = 4,   /* open at a time: one is filled, one is gathered, two are worked on */
+    SECTIONS = 4, /* open at a time: one is filled, one is gathered, two are worked on */
+    /* So long a map is left to as many workers as there are CPUs: to wake more takes longer than
+     * a short one, and is of use only where they sleep or wait. */
+    FEW_HANDS_MS = 2,
     LEAVE_MS = 1000 /* for the workers of a one-shot map to leave in peace */
 };
 
-#define SECTION_BYTES ((size_t)4 << 20) /* of what is copied, about */
+#define SECTION_BYTES ((size_t)2 << 20) /* of what is copied, about: what a CPU keeps near */
 
 /* A run of items, as a job. */
 struct section {
@@ -52,9 +55,10 @@ struct map_call {
     struct section sections[SECTIONS]; /* number i in place i % SECTIONS */
     uint64_t posted;                   /* sections */
     uint64_t gathered;
-    uint64_t begun; /* items, in the sections posted */
-    bool closing;   /* what is not begun is not to be */
-    int why;        /* 0, or what kept the map from its end */
+    uint64_t begun;    /* items, in the sections posted */
+    bool closing;      /* what is not begun is not to be */
+    int64_t all_hands; /* when every worker is to help; MP_FOREVER: they were asked to */
+    int why;           /* 0, or what kept the map from its end */
     struct tally tally;
     struct progress progress;
     struct count counted; /* in the sections gathered */
@@ -175,6 +179,9 @@ static int post_section(struct map_call *call)
         return r;
     section->first = call->begun;
     section->job.stop_at_failure = !call->options.statuses;
+    if (call->all_hands != MP_FOREVER)
+        section->job.first_tickets =
+            (uint32_t)least(section->job.chunks, (uint64_t)call->pool->cpus);
     mp_pool_unlock(call->pool);
     mp_job_fill(&section->job, &spec);
     mp_pool_lock(call->pool);
@@ -375,13 +382,33 @@ static void tell_progress(struct map_call *call, bool over)
     mp_pool_lock(call->pool);
 }
 
+static void ask_all_hands(struct map_call *call)
+{
+    call->all_hands = MP_FOREVER;
+    for (uint64_t i = call->gathered; i < call->posted; i++) {
+        struct job *job = &section_at(call, i)->job;
+
+        if (!job->ended)
+            mp_job_post_tickets(job, job->chunks);
+    }
+}
+
+static int64_t earliest(int64_t a, int64_t b, int64_t c)
+{
+    int64_t earlier = a < b ? a : b;
+
+    return earlier < c ? earlier : c;
+}
+
 /* 0 or -ETIMEDOUT.  The caller is told how far the map has come. */
 static int wait_for_news(struct map_call *call)
 {
     for (;;) {
-        int64_t until = (int64_t)least((uint64_t)call->progress.next, (uint64_t)call->deadline);
+        int64_t until = earliest(call->progress.next, call->all_hands, call->deadline);
         int r = mp_wait(call->pool, has_news, call, until);
 
+        if (r == -ETIMEDOUT && until == call->all_hands)
+            ask_all_hands(call);
         if (mp_progress_is_due(&call->progress))
             tell_progress(call, false);
         if (r != -ETIMEDOUT || until == call->deadline)
@@ -437,6 +464,8 @@ static int run_map(struct map_call *call, const mproc_map_options *options)
     call->deadline = call->options.timeout_ms ? mp_deadline(call->options.timeout_ms) : MP_FOREVER;
     call->tally.failure = (mproc_failure){.size = sizeof call->tally.failure, .worker = -1};
     mp_progress_begin(&call->progress, pool, &call->options, call->spec.count);
+    call->all_hands =
+        pool->cpus < (int32_t)pool->region.workers ? mp_deadline(FEW_HANDS_MS) : MP_FOREVER;
     mp_pool_lock(pool);
     pool->maps++;
     r = cut(call);

@@ -84,13 +84,13 @@ static int check_options(const mproc_pool_options *options)
 }
 
 /* How long who waits for news looks for it before it sleeps: as struct patience has it. */
-static int32_t resolve_spin(int32_t spin_us, int32_t workers)
+static int32_t resolve_spin(int32_t spin_us, int32_t workers, int32_t cpus)
 {
     int32_t quota;
 
     if (spin_us)
         return spin_us;
-    if (workers >= mp_cpu_allowed())
+    if (workers >= cpus)
         return 0;
     quota = mp_cpu_quota("");
     return quota && workers >= quota ? 0 : SPIN_US;
@@ -206,7 +206,8 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
     made->epoch = mp_epoch();
     made->references = 1;
     made->options = checked;
-    made->options.spin_us = resolve_spin(checked.spin_us, workers);
+    made->cpus = mp_cpu_allowed();
+    made->options.spin_us = resolve_spin(checked.spin_us, workers, made->cpus);
     made->patience.spin_us = made->options.spin_us;
     made->generation = GENERATION_NONE;
     made->region.memory = MEMORY_NONE;

@@ -40,6 +40,7 @@ struct job {
     struct list in_backlog; /* while tickets are due */
     uint32_t id;
     uint32_t tickets_due;
+    uint32_t first_tickets; /* so many at once; 0: one for each worker that could help */
     struct job_shm *shared; /* its descriptor; written until the job is posted, never read */
     chunk_word *words;      /* the host's own pointers into shared memory, here and below */
     uint64_t chunks;
@@ -178,6 +179,7 @@ struct mproc_pool {
     int64_t least_limit_ns; /* of theirs */
 
     struct list waiters;
+    int32_t cpus;             /* that this process may run on */
     struct patience patience; /* the sleeper's, before it sleeps */
     struct waiter *sleeper;   /* the one who sleeps on the bell, without the lock; NULL: nobody */
     uint64_t deaths_seen;

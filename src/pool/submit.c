@@ -330,7 +330,7 @@ int mp_job_post(struct job *job, int64_t limit_ns)
     list_append(&pool->open, &job->in_open);
     announce_limit(job, limit_ns);
     CRASH_POINT("limit announced");
-    mp_job_post_tickets(job, job->chunks);
+    mp_job_post_tickets(job, job->first_tickets ? job->first_tickets : job->chunks);
     CRASH_POINT("tickets posted");
     return 0;
 }

@@ -81,25 +81,26 @@ static enum chunk_state run_map(struct worker *worker, const struct holding *hel
     mproc_map_fn function = (mproc_map_fn)(uintptr_t)job->function;
     void *context = (void *)(uintptr_t)job->context;
     const size_t in_size = job->in ? (size_t)job->in_size : 0, out_size = (size_t)job->out_size;
+    const uint64_t end = held->first + held->count;
     const char *in = address(job->in, job->in_size, held->first);
-    uintptr_t out = (uintptr_t)address(job->out, out_size, held->first); /* 0: there are none */
-    uint64_t index;
+    char *out = address(job->out, out_size, held->first);
+    uint64_t index = job->index + held->first;
 
     if (!job->in)
         in = (const char *)&index;
-    for (uint64_t item = held->first; item < held->first + held->count; item++) {
+    for (uint64_t item = held->first; item < end; item++) {
         int32_t code;
 
-        index = job->index + item;
         /* Relaxed: read only when this process is dead. */
         atomic_store_explicit(&self->item, item, memory_order_relaxed);
-        code = function(in, (void *)out, context);
+        code = function(in, out, context);
         if (code) {
             write_failure(worker, held, code, item);
             return CHUNK_FAILED;
         }
         in += in_size;
         out += out_size;
+        index++;
     }
     return CHUNK_DONE;
 }
