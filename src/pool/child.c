@@ -94,6 +94,8 @@ _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
             child_exit(EXIT_CANNOT_START);             /* init closed what it did not open */
     mp_bond_child(seat->bond, BOND_THREAD, sup->self); /* init may have changed the user id */
     CRASH_POINT("worker ready, not up");
+    /* Relaxed: only for people to read, and before any task of this worker has ended. */
+    atomic_store_explicit(&self->pid, (int32_t)getpid(), memory_order_relaxed);
     /* Release / the supervisor's acquire, though by then this process is dead and reaped. */
     atomic_store_explicit(&self->up, 1, memory_order_release);
     CRASH_POINT("worker up");

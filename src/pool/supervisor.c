@@ -176,8 +176,6 @@ static void start_worker(struct supervisor *sup, uint32_t number)
     setpgid(pid, pid); /* here and in the child: whoever is first */
     seat->pid = pid;
     seat->start_at = MP_FOREVER;
-    /* Relaxed: only for people to read. */
-    atomic_store_explicit(&record->pid, (int32_t)pid, memory_order_relaxed);
     mp_diary_started(sup->self, number, pid);
     CRASH_POINT("worker seated");
 }
