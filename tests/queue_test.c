@@ -818,38 +818,6 @@ static void a_task_waits_for_nobody_who_only_says_that_he_looks_out(void **state
     close_pool(pool);
 }
 
-static void until_somebody_sleeps(mproc_pool *pool)
-{
-    while (atomic_load(&mp_region_pool(&pool->region)->host_waits) == HOST_AWAKE)
-        sched_yield();
-}
-
-/* The thread that sleeps on the bell waits for another task, and does not look. */
-static void nor_if_another_thread_sleeps_already(void **state)
-{
-    mproc_pool *pool = open_pool(3);
-    mproc_future *held = submit(pool, pass_gate);
-    pthread_t thread;
-    void *waited;
-
-    (void)state;
-    until_begun(1);
-    assert_int_equal(pthread_create(&thread, NULL, wait_for, held), 0);
-    for (uint32_t i = 0; i < 20; i++) {
-        while (mp_queue_stranded(&pool->region, &(struct queue_end){.tail = UINT64_MAX}) < 2)
-            sched_yield();
-        until_somebody_sleeps(pool);
-        atomic_store(mp_region_looking(&pool->region), 7);
-        assert_int_equal(mproc_pool_call(pool, count_run, NULL, NULL, 0, NULL, 0, NULL, NULL), 0);
-        atomic_store(mp_region_looking(&pool->region), 0);
-    }
-    atomic_store(&stage->gate, true);
-    assert_int_equal(pthread_join(thread, &waited), 0);
-    assert_non_null(waited);
-    mproc_future_free(held);
-    close_pool(pool);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -873,7 +841,6 @@ int main(void)
         TEST(tickets_that_are_taken_again_do_nothing),
         TEST(a_restarted_pool_has_an_empty_queue),
         TEST(a_task_waits_for_nobody_who_only_says_that_he_looks_out),
-        TEST(nor_if_another_thread_sleeps_already),
         TEST(the_bit_of_a_dead_worker_keeps_no_task_from_the_others),
     };
 

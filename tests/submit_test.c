@@ -399,6 +399,39 @@ static void as_many_are_woken_as_are_idle_and_could_help(void **state)
     close_pool();
 }
 
+static int bytes_with(uint32_t host_waits, uint64_t looking)
+{
+    struct pool_shm *shared = mp_region_pool(&pool->region);
+    int bytes;
+
+    atomic_store(&shared->host_waits, host_waits);
+    atomic_store(mp_region_looking(&pool->region), looking);
+    bytes = bytes_of(2, 7);
+    atomic_store(&shared->host_waits, HOST_AWAKE);
+    atomic_store(mp_region_looking(&pool->region), 0);
+    return bytes;
+}
+
+/* Who looks out may be stopped, or only say so; a thread that is awake looks again before it sleeps. */
+static void who_looks_out_is_counted_on_by_who_looks_again(void **state)
+{
+    mproc_future *held[3];
+
+    (void)state;
+    open_pool(3, 0);
+    hold_workers(held, 3);
+    take_bytes();
+    assert_int_equal(bytes_with(HOST_AWAKE, 0), 2);
+    assert_int_equal(bytes_with(HOST_AWAKE, 1), 2);
+    assert_int_equal(bytes_with(HOST_AWAKE, 3), 0);
+    assert_int_equal(bytes_with(HOST_WAITS, 3), 2);
+    assert_int_equal(bytes_with(HOST_HAS_BACKLOG, 7), 2);
+    open_gate(3);
+    wait_and_free(held, 3);
+    assert_nothing_taken();
+    close_pool();
+}
+
 static uint64_t tickets_due(void)
 {
     uint64_t due = 0;
@@ -951,6 +984,7 @@ static const struct CMUnitTest tests[] = {
     TEST(as_many_tasks_as_slots_can_be_open_and_all_are_done),
     TEST(a_job_has_a_ticket_for_each_worker_that_could_help),
     TEST(as_many_are_woken_as_are_idle_and_could_help),
+    TEST(who_looks_out_is_counted_on_by_who_looks_again),
     TEST(what_the_queue_does_not_take_is_due_and_who_sleeps_says_so),
     TEST(tickets_that_do_not_fit_the_queue_are_kept_and_posted_in_order),
     TEST(tickets_that_are_due_when_a_pool_is_terminated_do_no_harm),
