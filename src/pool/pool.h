@@ -174,6 +174,7 @@ struct mproc_pool {
     uint32_t maps; /* calls that may post more jobs */
     struct list backlog;
     struct queue_end queue; /* of tickets */
+    bool counted_on;        /* for some nobody was woken: somebody seemed to look out for them */
     uint64_t ended;         /* jobs, ever */
     uint32_t limited;       /* open jobs with a limit */
     int64_t least_limit_ns; /* of theirs */

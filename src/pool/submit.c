@@ -378,28 +378,41 @@ static void wake(mproc_pool *pool, uint32_t sleepers)
         mp_pool_poison(pool, "the wake pipe cannot be written");
 }
 
-void mp_wake_stranded(mproc_pool *pool)
+/* For all tickets that are there.  With a job open the pipe is not shut but by what ends the
+ * generation. */
+static void wake_for_all(mproc_pool *pool)
 {
-    /* With a job open the pipe is not shut but by what ends the generation. */
+    pool->counted_on = false;
     if (!list_is_empty(&pool->open) && pool->generation.grace == MP_FOREVER)
         wake(pool, mp_queue_stranded(&pool->region, &pool->queue));
 }
 
+void mp_wake_stranded(mproc_pool *pool)
+{
+    if (pool->counted_on)
+        wake_for_all(pool);
+}
+
 static void flush_once(mproc_pool *pool)
 {
-    uint32_t pushed;
+    uint32_t pushed, sleepers;
 
     if (pool->generation.grace != MP_FOREVER)
         return; /* told to end, it takes no more tickets: the open jobs end with it */
     pushed = push_tickets(pool);
     CRASH_POINT("tickets pushed, nobody woken");
+    if (!pushed)
+        return;
     /* A thread that sleeps does not look whether they were taken.  Relaxed: a guess, where a worker
      * has scribbled on it. */
-    if (atomic_load_explicit(&mp_region_pool(&pool->region)->host_waits, memory_order_relaxed) ==
-        HOST_AWAKE)
-        wake(pool, mp_queue_sleepers(&pool->region, &pool->queue, pushed));
-    else if (pushed)
-        mp_wake_stranded(pool);
+    if (atomic_load_explicit(&mp_region_pool(&pool->region)->host_waits, memory_order_relaxed) !=
+        HOST_AWAKE) {
+        wake_for_all(pool);
+        return;
+    }
+    sleepers = mp_queue_sleepers(&pool->region, &pool->queue, pushed);
+    wake(pool, sleepers);
+    pool->counted_on |= sleepers == 0;
 }
 
 void mp_backlog_flush(mproc_pool *pool)
