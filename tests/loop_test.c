@@ -228,7 +228,7 @@ static void what_ended_before_the_descriptor_was_asked_for_is_told(void **state)
     mproc_pool_destroy(pool);
 }
 
-/* The ticket pipe takes some thousands; nobody but the step hands on the others. */
+/* The ticket queue takes some thousands; nobody but the step hands on the others. */
 static void more_tasks_than_the_pipe_takes_go_on_by_steps_alone(void **state)
 {
     enum { TASKS = 20000 };

@@ -26,18 +26,19 @@ extern "C" {
 
 typedef struct mproc_future mproc_future;
 
-/* Wait until the task is done, however it ended.  Returns 0 or -ETIMEDOUT. */
+/* Wait until the task is done, however it ended.  Blocks up to timeout_ms.  Returns 0 or
+ * -ETIMEDOUT. */
 int mproc_future_wait(mproc_future *future, int64_t timeout_ms);
 
 /*
- * Wait until at least one is done; returns the least index of one that is, or -ETIMEDOUT.  NULL
+ * The same until at least one is done; returns the least index of one that is, or -ETIMEDOUT.  NULL
  * entries are passed over: set an entry to NULL to wait for the next one.  -EINVAL if there is none
  * but NULL, or if they are not all of one pool.
  */
 int mproc_future_wait_any(mproc_future *const *futures, size_t count, int64_t timeout_ms);
 
-/* Wait until each is done.  NULL entries are passed over.  Returns 0, also if there is none at all,
- * -ETIMEDOUT, or -EINVAL if they are not all of one pool. */
+/* The same until each is done.  NULL entries are passed over.  Returns 0, also if there is none at
+ * all, -ETIMEDOUT, or -EINVAL if they are not all of one pool. */
 int mproc_future_wait_all(mproc_future *const *futures, size_t count, int64_t timeout_ms);
 
 /* 1 if the task is done, 0 if not, or an error for what is no future of this process: test for > 0.

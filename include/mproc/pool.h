@@ -93,9 +93,10 @@ typedef struct mproc_pool_options {
      * most. */
     int32_t spin_us;
     /* Non-zero: no processes.  Each task is run, as worker 0 of 1, by the calling thread in the call
-     * that hands it over, so that a debugger sees it.  Results, their order, statuses and failures
-     * are the same; but a crash or an exit is the program's own, time limits are not enforced, what
-     * runs is not cancelled, the hooks are not called and `nice` does nothing. */
+     * that hands it over (or by another thread that is at it already: one runs at a time), so that a
+     * debugger sees it.  Results, their order, statuses and failures are the same; but a crash or an
+     * exit is the program's own, time limits are not enforced, what runs is not cancelled, the hooks
+     * are not called and `nice` does nothing. */
     int32_t in_process;
     int32_t reserved; /* 0 */
 } mproc_pool_options;
@@ -123,7 +124,7 @@ typedef struct mproc_map_options {
     int64_t time_limit_ms;  /* for each item; 0: the pool's, -1: none */
     int32_t retries;        /* 0: the pool's, -1: none */
     int32_t reserved;       /* 0 */
-    size_t output_max;      /* map_bytes: the longest output; 0: 1 MiB */
+    size_t output_max;      /* map_bytes: as mproc_submit_options has it */
     int32_t *statuses;      /* `count` of them, or NULL: see mproc_pool_map() */
     mproc_failure *failure; /* or NULL: how the first failing item (the lowest index) failed */
     /* Or NULL; mproc_progress_bar() is one, and is the default if the environment had
@@ -135,7 +136,8 @@ typedef struct mproc_map_options {
 typedef struct mproc_submit_options {
     size_t size;
     size_t ctx_size;       /* non-zero: *ctx, of so many bytes, is copied for this task */
-    size_t output_max;     /* the longest output; 0: 1 MiB */
+    size_t output_max;     /* the longest output; 0: 1 MiB.  So much of the arena is set aside while
+                              the task is open, and taken only as it is used */
     int64_t time_limit_ms; /* 0: the pool's, -1: none */
     int32_t retries;       /* 0: the pool's, -1: none */
     int32_t reserved;      /* 0 */
@@ -145,9 +147,9 @@ typedef struct mproc_submit_options {
 
 /*
  * Make a pool of `workers` processes, 1 to 4096, or mproc_cpu_count() for 0 (which heeds
- * MPROC_WORKERS).  Forks once: a
- * supervisor, which forks the workers, sees them die, replaces them and enforces limits; stdout and
- * stderr are flushed before.  It all ends with the caller's process, even by SIGKILL.
+ * MPROC_WORKERS).  Forks once: a supervisor, which forks the workers, sees them die, replaces them
+ * and enforces limits; stdout and stderr are flushed before.  It all ends with the caller's process,
+ * even by SIGKILL.
  *
  * Does not wait for the workers.  If none can be started, or `init` fails time after time, the
  * calls that wait for a task return MPROC_EBROKEN, and its mproc_failure says why.
@@ -156,7 +158,7 @@ typedef struct mproc_submit_options {
  */
 int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_options *options);
 
-/* How many workers it has. */
+/* How many workers it has, or an error.  Does not block. */
 int32_t mproc_pool_workers(const mproc_pool *pool);
 
 /* No more tasks are taken: MPROC_ECLOSED.  What is queued is finished, and memory of the pool is to
@@ -169,20 +171,21 @@ int mproc_pool_close(mproc_pool *pool);
  */
 int mproc_pool_join(mproc_pool *pool, int64_t timeout_ms);
 
-/* Kill the workers and what they started; every open task ends with -ECANCELED.  Does not block:
- * wait for a task, or join, to see it done.  Returns 0. */
+/* No more tasks are taken, and the workers and what they started are killed; every open task ends
+ * with -ECANCELED.  Does not block: wait for a task, or join, to see it done.  Returns 0. */
 int mproc_pool_terminate(mproc_pool *pool);
 
 /*
  * New workers with the memory of this moment; forks once.  For a function that was loaded after the
- * pool was made, and for a pool that returned MPROC_EBROKEN.  Waits for the old workers to leave.
- * Returns 0, -EBUSY while tasks are open, MPROC_ECLOSED, or an error of mproc_pool_create(); after
+ * pool was made, and for a pool that returned MPROC_EBROKEN.  Blocks until the old workers have
+ * left.  Returns 0, -EBUSY while tasks are open, MPROC_ECLOSED, or an error of mproc_pool_create(); after
  * one of these last the pool has no workers until another restart succeeds.
  */
 int mproc_pool_restart(mproc_pool *pool);
 
 /* Terminate, join, and give everything back: open tasks end with -ECANCELED, so close and join
- * first to let them finish.  Accepts NULL; a foreign handle is left alone. */
+ * first to let them finish.  Blocks for two seconds at most (with `in_process`, until the task that
+ * runs has ended).  Accepts NULL; a foreign handle is left alone. */
 void mproc_pool_destroy(mproc_pool *pool);
 
 /* ---- map ------------------------------------------------------------------------------------- */
@@ -201,19 +204,23 @@ void mproc_pool_destroy(mproc_pool *pool);
  *   error of the lowest item that failed is returned.  Results of items that were done are in
  *   `out`; the places of others are as they were, or whatever fn left there.
  * - With `statuses` every item is run.  statuses[i] becomes 0 or the error of item i, and the call
- *   returns how many failed.  An item may crash or exit, or hang under a
- *   time limit: the others are not touched.
+ *   returns how many failed.  An item may crash or exit, or hang under a time limit: the others are
+ *   not touched.
  * - With statuses, a time limit or retries each item is a chunk of its own: what happens to one
  *   does not happen to its neighbours.
- *
+ * - What is copied goes through the arena in sections of 2 MiB or so, so a map may be larger than
+ *   that.  A map that copies nothing is one section; each chunk of a section takes about 250 bytes
+ *   of the arena.
+ * - For its first two milliseconds a map is left to as many workers as there are CPUs.
  * - At timeout_ms the call returns -ETIMEDOUT; items that did not end have -ECANCELED.
  * - `failure` (its size set) tells of the first item that failed; its error is 0 if none did.
  *
  * Returns 0 (or a count, with statuses), MPROC_ETASK, MPROC_ECRASHED, MPROC_ELIMIT, MPROC_EBROKEN,
  * -ECANCELED (terminated meanwhile), -ETIMEDOUT; or, with nothing begun, -EINVAL, -EOVERFLOW (count
- * x size), -ENOMEM (the arena has no room for it), -ENOSPC (the machine has none), -EAGAIN (65,536
- * tasks are open), -EBUSY (a restart is under way), MPROC_ECLOSED, MPROC_EBROKEN, MPROC_EFUNC.  A
- * map of 0 items succeeds.
+ * x size), -EBUSY (a restart is under way), MPROC_ECLOSED, MPROC_EBROKEN, MPROC_EFUNC; or -ENOMEM
+ * (the arena has no room for a section), -ENOSPC (the machine has no memory for it), -EAGAIN (65,536
+ * tasks are open).  Where one of these last ends a map that was begun, it is the status of the items
+ * that were not.  A map of 0 items succeeds.
  */
 int mproc_pool_map(mproc_pool *pool, mproc_map_fn fn, void *ctx, const void *in, size_t in_size,
                    void *out, size_t out_size, size_t count, const mproc_map_options *options);
@@ -260,7 +267,8 @@ void mproc_progress_bar(const mproc_progress *progress, void *arg);
 
 /*
  * Hand over one task: fn will be called with a copy of the in_size bytes at `in` (NULL only with 0;
- * memory of mproc_pool_alloc() is used in place).  For `ctx` see mproc_pool_map().  Does not block.
+ * memory of mproc_pool_alloc() is used in place).  For `ctx` see mproc_pool_map().  Does not block
+ * (with `in_process` it runs the task).
  *
  * The workers go on by themselves with the first 8,192 tasks that wait; beyond those, and after a
  * death, the library needs to be called now and then: any wait will do.
@@ -271,8 +279,8 @@ int mproc_pool_submit(mproc_pool *pool, mproc_future **future, mproc_task_fn fn,
                       const void *in, size_t in_size, const mproc_submit_options *options);
 
 /*
- * Submit and wait.  The output is copied to the out_size bytes at `out`, and *length (may be NULL)
- * says how long it is.  Returns 0; -EMSGSIZE if it did not fit (what fits is there, and *length is
+ * Submit and wait; blocks until the task is done.  The output is copied to the out_size bytes at
+ * `out`, and *length (may be NULL) says how long it is.  Returns 0; -EMSGSIZE if it did not fit (what fits is there, and *length is
  * set); or an error of mproc_pool_submit() or mproc_future_result().
  */
 int mproc_pool_call(mproc_pool *pool, mproc_task_fn fn, void *ctx, const void *in, size_t in_size,
@@ -298,8 +306,9 @@ int mproc_pool_fd(mproc_pool *pool);
 /*
  * Take in what there is, without waiting, and hand on what waits for room.  Call it when the
  * descriptor is readable, then see which futures are done.  Other threads may wait at the same time.
- * Returns how many tasks (a map counts as one or some) have ended since the last step, whoever took them in;
- * MPROC_EBROKEN or MPROC_ECLOSED when there are none and the pool's processes are gone: the
+ *
+ * Returns how many tasks (a map counts as one or some) have ended since the last step, whoever took
+ * them in; MPROC_EBROKEN or MPROC_ECLOSED when there are none and the pool's processes are gone: the
  * descriptor stays readable then, so stop polling it (until a restart).  After
  * mproc_pool_terminate() a system that does not end its processes is given up by mproc_pool_join()
  * or a step a second later; nothing becomes readable for that.
@@ -310,10 +319,13 @@ int mproc_pool_step(mproc_pool *pool);
 
 /*
  * Memory that the caller and all workers of the pool share, at the same address in each, aligned to
- * 64 bytes and not cleared.  It is good until deallocated or until the pool is destroyed.  Nothing
- * guards it: who writes when is the program's affair.  -ENOMEM: no room in the arena; -ENOSPC: nor
- * in the machine; -EINVAL: 0 bytes or, from dealloc, memory that is none of the pool's.  dealloc
- * accepts NULL.
+ * 64 bytes and not cleared.  It is good until deallocated or until the pool is destroyed, over a
+ * restart, too; a task that may still use it has to have ended by then.  Nothing guards it: who
+ * writes when is the program's affair.  Neither call blocks.
+ *
+ * Returns 0; -ENOMEM: no room in the arena; -ENOSPC: none in the machine; -EBADF: the program closed
+ * the descriptor of the arena; -EINVAL: 0 bytes or, from dealloc, memory that is none of the pool's.
+ * dealloc accepts NULL.
  */
 int mproc_pool_alloc(mproc_pool *pool, size_t size, void **memory);
 int mproc_pool_dealloc(mproc_pool *pool, void *memory);

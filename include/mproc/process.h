@@ -68,7 +68,8 @@ int mproc_join(mproc_process *process, int64_t timeout_ms, int32_t *exit_code);
  */
 int mproc_join_all(mproc_process *const *processes, size_t count, int64_t timeout_ms);
 
-/* The process id, good for display: after the process was joined it may be another's. */
+/* The process id, or an error.  Good for display: after the process was joined it may be another's.
+ * Does not block. */
 int32_t mproc_process_pid(const mproc_process *process);
 
 /* 1 while the process runs, 0 when it has ended, or an error.  Does not block. */

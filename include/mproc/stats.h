@@ -62,8 +62,8 @@ int mproc_pool_stats(mproc_pool *pool, mproc_stats *stats);
 /* Of worker 0 to mproc_pool_workers() - 1.  Returns 0, or -EINVAL (no such worker, too). */
 int mproc_pool_worker_stats(mproc_pool *pool, int32_t worker, mproc_worker_stats *stats);
 
-/* The item that took longest (rank 0), and those after it: each worker remembers five that took it
- * longer than a step of the clock.  Returns 0, -ENOENT when there are no more, -EINVAL. */
+/* The item that took longest (rank 0), and those after it, 64 at most: each worker remembers five that
+ * took it longer than a step of the clock.  Returns 0, -ENOENT when there are no more, -EINVAL. */
 int mproc_pool_slowest(mproc_pool *pool, size_t rank, mproc_slow_item *item);
 
 /*

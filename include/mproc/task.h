@@ -42,7 +42,8 @@ uint64_t mproc_task_index(const mproc_task *task);
 /* The number of the worker that runs it, from 0 up; -EINVAL for NULL. */
 int32_t mproc_task_worker(const mproc_task *task);
 
-/* 1 when the task is cancelled or over its limit: this process is about to be killed; else 0. */
+/* 1 when the task is cancelled or over its limit: this process is about to be killed; else 0, or
+ * -EINVAL for NULL. */
 int mproc_task_is_cancelled(const mproc_task *task);
 
 /*

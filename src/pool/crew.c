@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The one fork of the host: its child becomes the supervisor and never comes back.  Runs in the
- * host, under the pool's lock.
+ * host, as generation.c says.
  */
 #include "generation.h"
 

@@ -2,11 +2,11 @@
 /*
  * The last part of a task's path: the host waits for the bell, looks at what the workers left in
  * shared memory, and sees that a job has ended.  Runs in the host, under the pool's lock but for
- * the sleep.
+ * the sleep and for looking out before it.
  *
- * Of the threads that wait, one sleeps on the bell (the sleeper) and looks for all; the others wait
- * on a condition each.  When the sleeper has what it waited for, it wakes another to take its
- * place.
+ * Of the threads that wait, one looks out for news for a while, sleeps on the bell then (the
+ * sleeper), and looks for all; the others wait on a condition each.  When the sleeper has what it
+ * waited for, it wakes another to take its place.
  *
  * What is read from shared memory is copied once, checked against the host's own tables, and then
  * used.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Starting, telling and ending a generation: the pipes, and the order of things.  Runs in the host,
- * under the pool's lock but for the sleep.
+ * under the pool's lock but for the start (nobody else has the generation then) and the sleep.
  */
 #include "generation.h"
 

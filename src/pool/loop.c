@@ -105,7 +105,7 @@ static int give_fd(mproc_pool *pool)
         return fd;
     pool->loop.on = true;
     mp_loop_wants(pool, HOST_WAITS);
-    /* What ended before that was not rung for.  And a pipe may be full by now. */
+    /* What ended before that was not rung for.  And the queue may be full by now. */
     mp_pool_look(pool, false);
     mp_backlog_flush(pool);
     mp_loop_ring(pool);

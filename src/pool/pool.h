@@ -8,11 +8,14 @@
  *     supervisor.c   what happens when a worker dies or is too slow; child.c: how one begins, bury.c:
  *                    what is mended when it ends
  *     gather.c       the host waits, looks, and sees that the job has ended; chunk.c: what it reads
- *     map.c          many items as one job, results in order; future.c: one task as one job
- *     pool.c         the life of it all; generation.c: the processes
+ *     loop.c         the same from within an event loop of the program
+ *     inline.c       a pool without processes: the host runs the tasks itself
+ *     map.c          many items as a few jobs, results in order; bytes.c: of any length; future.c:
+ *                    one task as one job
+ *     pool.c         the life of it all; generation.c: its pipes, crew.c: its processes
  *     progress.c     how far a map has come
  *     stats.c        what a pool has done, in numbers; meter.c: what its workers note of that
- *     loop.c         the same from within an event loop of the program
+ *     diary.c        what the environment asks to be written down meanwhile
  *
  * Everything here is guarded by pool->lock unless it says otherwise.  The lock is never shared with
  * another process.

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The first part of a task's path: a job gets a slot, memory, a descriptor, chunk words and
- * tickets.  Runs in the host, under the pool's lock but where it copies.  It reads nothing from
- * shared memory.
+ * tickets, which lie in a queue in shared memory.  Runs in the host, under the pool's lock but where
+ * it copies.  All that it reads from shared memory is who takes tickets: how far the queue is empty,
+ * and how many workers to wake.  Whatever stands there, no more comes of it than a ticket that is
+ * lost or a byte too many.
  */
 #include "pool.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The supervisor: forks the workers (child.c is what they do first), reaps them, has what a dead one
- * left mended (bury.c), replaces it, enforces deadlines, and ends everything when the host is gone.  It has a process of its own with one
- * thread and the memory of the moment the pool was made; it runs no user code but in the workers it
- * forks, and allocates nothing.  It never touches a result, and trusts nothing that a worker can
- * write.
+ * left mended (bury.c), replaces it, enforces deadlines, and ends everything when the host is gone.
+ * It has a process of its own with one thread and the memory of the moment the generation was
+ * started; it runs no user code but in the workers it forks, and allocates nothing.  It never
+ * touches a result, and trusts nothing that a worker can write.
  */
 #include "supervisor.h"
 
@@ -237,7 +237,7 @@ static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int 
     }
     sup->failed_starts = 0;
     seat->start_at = left ? MP_FOREVER : 0;
-    /* No ticket in its record: it may have died between reading one and noting it. */
+    /* No ticket in its record: it may have died between taking one and noting it. */
     announce_death(sup, left || !atomic_load_explicit(&record->ticket, memory_order_acquire));
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The worker: reads tickets, claims chunks, runs the user's functions, tells the host when the last
- * chunk of a job has ended.  Runs in a worker process, which it never creates or ends.  It may die
- * at any instruction: what it leaves is its record (the ticket) and at most one chunk word that
- * says RUNNING, and the supervisor and its replacement go on from there.
+ * The worker: takes tickets from the queue, claims chunks, runs the user's functions, tells the host
+ * when the last chunk of a job has ended; where there is no ticket it looks out for one for a while,
+ * and sleeps then.  Runs in a worker process, which it never creates or ends.  It may die at any
+ * instruction: what it leaves is its record (the ticket), its bits beside the queue and at most one
+ * chunk word that says RUNNING, and the supervisor and its replacement go on from there.
  */
 #include "worker.h"
 

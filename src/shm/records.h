@@ -107,8 +107,8 @@ struct queue_shm {
 
 /*
  * What a worker leaves for the supervisor and for its replacement.
- * Who writes: the worker with this number; the supervisor zeroes `up` and `left` while there is
- * none.  Below the first line it is all for people to read: counts that go on from one worker to its
+ * Who writes: the worker with this number; the supervisor zeroes `up`, `left`, `deadline` and `began`,
+ * and adds to `busy_ns`, while there is none.  Below the first line it is all for people to read: counts that go on from one worker to its
  * replacement, and are only numbers to whoever reads them.
  */
 struct worker_shm {
@@ -128,7 +128,8 @@ struct worker_shm {
     _Atomic uint64_t failed;                     /* chunks */
     _Atomic int64_t busy_ns;
     struct slow_shm slow[SLOW_ITEMS];
-    /* The supervisor's, but that the worker sets `pid`; it is 0 while there is none.  Without processes: the host's. */
+    /* The supervisor's, but that the worker sets `pid`, which is 0 while there is none.  Without
+     * processes: the host's. */
     _Alignas(CACHE_LINE) _Atomic uint64_t deaths;
     _Atomic uint64_t peak; /* bytes of memory that one that died had in use, at most */
     _Atomic int32_t pid;

@@ -9,11 +9,12 @@
  *     bits 15..8   attempts  how often the chunk was begun
  *     bits  7..0   state
  *
- *     WAITING -> RUNNING -> DONE | FAILED       the worker
- *                RUNNING -> CRASHED | WAITING   the supervisor, when the worker is dead (WAITING: a
- *                retry) RUNNING -> STOPPING            the supervisor at a deadline, the host at a
- *                cancel STOPPING -> TIMED_OUT | STOPPED   the supervisor, when the worker is dead
- *     WAITING -> CANCELLED                      the host
+ *     WAITING -> RUNNING -> DONE | FAILED         the worker
+ *                RUNNING -> CRASHED | WAITING     the supervisor, when the worker is dead
+ *                                                 (WAITING: a retry)
+ *                RUNNING -> STOPPING              the supervisor at a deadline, the host at a cancel
+ *                STOPPING -> TIMED_OUT | STOPPED  the supervisor, when the worker is dead
+ *     WAITING -> CANCELLED                        the host
  *
  * Words lie in memory that never holds anything but words, and the id names the slot.  So a claim
  * that succeeds proves that the word belongs to the present job of that slot, whatever a worker

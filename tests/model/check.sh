@@ -82,8 +82,8 @@ end    NKILL=0 NJ=2 M_CHECK_FIRST | the look back before the finish
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_READY | no ready bit at the end of a job
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_RING | no ring at the end of a job
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_RING_FIRST | the ring before the ready bit
-end    NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_NO_RING2 | host_waits 2 not rung when a ticket is read
-end    NW=1 NKILL=0 NJ=2 NS=2 NC=1 TK=2 PAGES M_NO_RING2 | the same, with a pipe whose room comes by pages
+end    NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_NO_RING2 | host_waits 2 not rung when a ticket is taken
+end    NW=1 NKILL=0 NJ=2 NS=2 NC=1 TK=2 PAGES M_NO_RING2 | the same, with a queue whose room comes only when it is empty
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSTUCK=1 CANCEL NSTOP=1 M_NO_NOTE | the ticket is not noted
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSTUCK=1 CANCEL NSTOP=1 M_CLEAR_FIRST | the ticket is cleared before it is served
 cycle  NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NP M_TICKET_STAYS | the ticket is never cleared
@@ -122,7 +122,7 @@ assert NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSUP=1 M_EOF_EARLY | the generation is taken
 end    NW=1 NKILL=0 NJ=2 NC=1 NTK=1 M_SAME_TAG | publish: the tag does not change
 assert NKILL=0 NJ=2 NC=1 TAGS=1 M_DESC_LATE | publish: the words before the descriptor
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_POST_FIRST | publish: the ticket before the words
-end    NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_TICKET_DROP | a ticket for a full pipe is dropped
+end    NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_TICKET_DROP | a ticket for a full queue is dropped
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_HW | host_waits is not set
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_HW_LATE | host_waits is set after the look
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_LOOK | no look after host_waits is set
@@ -140,7 +140,7 @@ end    NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY CANCEL M_CANCEL_ONCE |
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 CANCEL NSTOP=1 M_STOP_STORE | stop: load and store, no CAS
 assert NW=1 NKILL=0 NJ=1 NC=1 NTK=1 CANCEL NSTOP=1 M_STOPPING_TERMINAL | stop: STOPPING counts as ended
 end    NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 CANCEL NW=1 M_NO_NUDGE | a cancel does not wake the sleeper
-none   NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_RING1 | host_waits 2 not rung at the end of a job: a ticket is read
+none   NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_RING1 | host_waits 2 not rung at the end of a job: a ticket is taken
 none   NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 M_EVENT_FIRST | a death told before the burial: the replacement looks back
 none   NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 M_NO_DEATHS | deaths not counted: the same; the code does, to be prompt
 none   NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_DRAIN_LATE | the bell is read empty after the look

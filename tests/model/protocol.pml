@@ -19,10 +19,10 @@
  *   The host sleeps on the bell pipe alone.  Its only writers are the supervisor and the workers, so
  *     its end of file says that every process of the generation is gone (M_EOF_EARLY).
  *   host_waits is 0 awake; 1 ring when a job has ended; 2 there is a backlog, ring when a ticket has
- *     been read as well (M_NO_RING2).  It is 1 before the last post and the last look (M_HW_LATE), and made 2
+ *     been taken as well (M_NO_RING2).  It is 1 before the last post and the last look (M_HW_LATE), and made 2
  *     by any post that leaves a backlog while a thread sleeps or is about to; then the post is tried once
  *     more (M_NO_RETRY, M_SUBMIT_HW).
- *   A worker that reads end of file on the ticket pipe marks its record `left` and is not replaced
+ *   A worker that reads end of file on the wake pipe marks its record `left` and is not replaced
  *     (M_NO_LEFT, M_RETIRE_LEFT).  Every other dead worker is, during close too.  The supervisor exits
  *     when all have left.
  *   A death with no ticket in the record, and a replacement that is not started at once, count `lost`
@@ -47,7 +47,7 @@
  *     again (M_BURY_ONCE).  Of a word that has ended the attempts and the worker are 0.
  *   The words of a slot stay where they are.  In the code a job may have others than the last one of its
  *     slot; the id in each word names the slot, and words lie in memory that never holds anything else.
- *   A job has one ticket due at most where the pipe is full; the code remembers as many as there are workers.
+ *   A job has one ticket due at most where the queue is full; the code remembers as many as there are workers.
  *   The host looks at a job again from its first chunk; the code goes on from the first that had not ended.
  *   The clock of a deadline runs from the second note, after the claim.  A worker that is held up between
  *     its first note and its claim for the whole of the limit is the business of expire() alone.
@@ -86,7 +86,7 @@
  *   TAGS (number of different tags: they wrap; ghosts go by the true job number)
  *   VARC (every second job has one chunk only)
  *   PROMPT (no tag comes round while the supervisor is between its load of a word and its CAS)
- *   PAGES (a pipe that was full has room again only when it is empty, as where room is made by pages)
+ *   PAGES (a queue that was full has room again only when it is empty: harder than the code has it)
  *   PDRACE (PDEATHSIG is set by the child after the fork, the parent may be dead by then)
  *   LAST (the host waits for the last job alone and then terminates; tasks of the others may never
  *     return, with no deadline: shows that no job waits for the end of another; needs NTERM=1)
@@ -178,14 +178,14 @@ byte rd[NW];                    /* worker record: until when; 0 none.  Here a nu
                                    store: 2n+1 before the n-th claim, 2n+2 after it                    */
 bit  late[NW];                  /* the clock is past rd                                                */
 #endif
-bit  wleft[NW];                 /* worker record: it read the end of file of the ticket pipe           */
+bit  wleft[NW];                 /* worker record: it read the end of file of the wake pipe             */
 bit  ready[NS];                 /* a worker saw every chunk of the slot's job ended                    */
 bit  deaths, lost;              /* the counter differs from the value the host saw last                */
 byte hw;                        /* host_waits: 0 awake, 1 it sleeps, 2 it sleeps with a backlog        */
 
 /* ---- pipes ------------------------------------------------------------------------------------ */
-chan tq = [TK] of {byte,byte};  /* ticket pipe: {slot, tag}                                            */
-bit  tclosed;                   /* no write end of the ticket pipe is open                             */
+chan tq = [TK] of {byte,byte};  /* ticket queue: {slot, tag}                                           */
+bit  tclosed;                   /* no write end of the wake pipe is open                               */
 bit  bp;                        /* the bell pipe is not empty                                          */
 bit  poke;                      /* control pipe: something changed, look for STOPPING words            */
 bit  cclosed;                   /* the control pipe is at end of file: terminate, or the host is gone  */
@@ -199,7 +199,7 @@ byte nk=NKILL, nsk=NSUP, nhk=NHOST, ntm=NTERM, nrt=NRETIRE, nd=NDELAY, nx=NEXP, 
 /* ---- the host's private table (global here only to keep the state small) ----------------------- */
 byte atag[NS];                  /* number of the job in the slot, 0: free                              */
 bit  closing[NS];               /* closed early                                                        */
-bit  bl[NS];                    /* backlog: a ticket of this job found the pipe full                   */
+bit  bl[NS];                    /* backlog: a ticket of this job found the queue full                  */
 
 /* ---- ghosts: not in the program, only to state the properties ---------------------------------- */
 byte ex[NJ*NC];                 /* how often the function of (job, chunk) was begun                    */
@@ -418,7 +418,7 @@ again:
     :: true ->
 #endif
        if
-       :: atomic { tq?s,t }                             /* read a ticket: here a death loses it */
+       :: atomic { tq?s,t }                             /* pop a ticket: here a death loses it */
        :: atomic { tclosed && empty(tq) -> goto eof }   /* end of file */
        fi;
 #ifndef M_NO_NOTE
