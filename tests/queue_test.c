@@ -32,7 +32,7 @@ static struct queue_end end; /* the host's */
 /* As the host counts them, with more tickets than any worker looks out for. */
 static uint32_t idle_workers(void)
 {
-    const struct queue_end more = {.tail = UINT64_MAX};
+    struct queue_end more = {.tail = UINT64_MAX};
 
     return mp_queue_sleepers(&region, &more, UINT32_MAX);
 }

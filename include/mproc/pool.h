@@ -88,9 +88,8 @@ typedef struct mproc_pool_options {
     int32_t nice; /* added to the workers' nice value */
     /* How many microseconds an idle worker, and a thread that waits, look for news before they
      * sleep: a task then needs no system call.  They keep a CPU busy meanwhile, and a pool that is
-     * closed may take so much longer to end.  0: chosen by the library (50 if there are more CPUs
-     * than workers, else as long as it pays, giving way to others); -1: not at all; 1,000,000 at
-     * most. */
+     * closed may take so much longer to end.  0: some, as long as it pays, giving way to whoever
+     * wants the CPU; -1: not at all; 1,000,000 at most. */
     int32_t spin_us;
     /* Non-zero: no processes.  Each task is run, as worker 0 of 1, by the calling thread in the call
      * that hands it over (or by another thread that is at it already: one runs at a time), so that a

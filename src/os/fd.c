@@ -122,6 +122,8 @@ bool mp_is_marked(int fd, const struct mark *mark)
         return errno != EBADF; /* a filter of system calls may forbid to ask */
     if (now.st_dev != mark->dev || now.st_ino != mark->ino)
         return false;
+    if (mark->pid == 0) /* no pidfd, or one with an inode of its own */
+        return true;
     pid = mp_pidfd_pid(fd, now.st_mode);
     return pid == mark->pid || pid == -1;
 }

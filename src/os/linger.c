@@ -14,6 +14,7 @@ enum {
     ROUNDS_PER_PAUSE = 4,
     ROUNDS_PER_CLOCK = 64, /* where the time is counted */
     NS_PER_US = 1000,
+    ALONE_NS = 20000, /* who spins for longer gives way now and then */
     MOST_NS = 1000000 /* for who gives way: on a busy machine that may take its time */
 };
 
@@ -31,11 +32,11 @@ static int64_t earlier(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* With a CPU to itself: for as long as was asked for. */
+/* For as long as was asked for.  Soon there may be somebody on this CPU who is to bring the news. */
 static bool spin(const struct patience *patience, bool (*news)(const void *arg), const void *arg,
                  int64_t deadline)
 {
-    int64_t until = 0;
+    int64_t begin = 0, now;
 
     for (;;) {
         for (int i = 0; i < ROUNDS_PER_CLOCK; i++) {
@@ -44,10 +45,13 @@ static bool spin(const struct patience *patience, bool (*news)(const void *arg),
             if (i % ROUNDS_PER_PAUSE == 0) /* it may take as long as four looks */
                 relax();
         }
-        if (until == 0) /* not before: there may be news at once */
-            until = earlier(mp_now() + (int64_t)patience->spin_us * NS_PER_US, deadline);
-        else if (mp_now() >= until)
+        now = mp_now(); /* not before: there may be news at once */
+        if (begin == 0)
+            begin = now;
+        if (now >= earlier(begin + (int64_t)patience->spin_us * NS_PER_US, deadline))
             return false;
+        if (now - begin >= ALONE_NS)
+            sched_yield();
     }
 }
 

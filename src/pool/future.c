@@ -113,11 +113,14 @@ int mp_submit(mproc_pool *pool, mproc_future **future, mproc_task_fn fn, void *c
 
     if (r)
         return r;
-    made = calloc(1, sizeof *made);
+    made = malloc(sizeof *made);
     if (!made)
         return -ENOMEM;
-    made->pool = pool;
+    made->pool = pool; /* `job` and `failure` are written whole when it is their time */
     made->index = index;
+    made->length = 0;
+    made->abandoned = false;
+    atomic_init(&made->done, false);
     r = submit(pool, made, &spec);
     if (r)
         free(made);

@@ -25,7 +25,7 @@ enum {
     SECTIONS = 4, /* open at a time: one is filled, one is gathered, two are worked on */
     /* So long a map is left to as many workers as there are CPUs: to wake more takes longer than
      * a short one, and is of use only where they sleep or wait. */
-    FEW_HANDS_MS = 2,
+    FEW_HANDS_MS = 4,
     LEAVE_MS = 1000 /* for the workers of a one-shot map to leave in peace */
 };
 

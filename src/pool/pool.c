@@ -15,7 +15,7 @@
 #include "../options.h"
 #include "../point.h"
 
-enum { SPIN_US = 50, SPIN_US_MAX = 1000000 }; /* where there is a CPU for each */
+enum { SPIN_US_MAX = 1000000 };
 enum { WORKERS_MAX = 4096, RETRIES_MAX = 254, NS_PER_MS = 1000000 };
 _Static_assert((int)WORKERS_MAX <= (int)WORD_WORKER_MAX, "a worker's number fits a word");
 _Static_assert((int)RETRIES_MAX < (int)WORD_ATTEMPTS_MAX, "so do the attempts");
@@ -81,19 +81,6 @@ static int check_options(const mproc_pool_options *options)
         options->spin_us < -1 || options->spin_us > SPIN_US_MAX || options->reserved)
         return -EINVAL;
     return mp_resolve_limits(NULL, options->time_limit_ms, options->retries, &ignored);
-}
-
-/* How long who waits for news looks for it before it sleeps: as struct patience has it. */
-static int32_t resolve_spin(int32_t spin_us, int32_t workers, int32_t cpus)
-{
-    int32_t quota;
-
-    if (spin_us)
-        return spin_us;
-    if (workers >= cpus)
-        return 0;
-    quota = mp_cpu_quota("");
-    return quota && workers >= quota ? 0 : SPIN_US;
 }
 
 /* The memory that is shared, and the allocators over it. */
@@ -207,7 +194,6 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
     made->references = 1;
     made->options = checked;
     made->cpus = mp_cpu_allowed();
-    made->options.spin_us = resolve_spin(checked.spin_us, workers, made->cpus);
     made->patience.spin_us = made->options.spin_us;
     made->generation = GENERATION_NONE;
     made->region.memory = MEMORY_NONE;

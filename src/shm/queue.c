@@ -56,29 +56,32 @@ static uint32_t count_workers(const struct region *region, _Atomic uint64_t *set
     return count;
 }
 
-static uint64_t count_tickets(const struct region *region, const struct queue_end *end)
+/* How many tickets are there, or were a moment ago.  Sequentially consistent: whoever is seen to look
+ * out after this has not popped one of them yet. */
+static uint64_t count_tickets(const struct region *region, struct queue_end *end)
 {
     uint64_t head = atomic_load_explicit(&mp_region_queue(region)->head, memory_order_seq_cst);
 
-    return head < end->tail ? end->tail - head : 0;
+    if (head < end->head || head > end->tail) /* somebody scribbled: see mp_queue_is_plausible() */
+        return end->tail - end->head;
+    end->head = head;
+    return end->tail - head;
 }
 
-uint32_t mp_queue_sleepers(const struct region *region, const struct queue_end *end,
-                           uint32_t pushed)
+uint32_t mp_queue_sleepers(const struct region *region, struct queue_end *end, uint32_t pushed)
 {
     uint32_t idle = count_workers(region, mp_region_idle(region));
-    uint64_t tickets;
 
     if (!pushed || !idle)
         return 0;
-    /* The tickets first: whoever looks after this has not popped one of them yet. */
-    tickets = count_tickets(region, end);
-    if (tickets <= count_workers(region, mp_region_looking(region)))
+    /* First with the head as it was: it can only have moved on, and the workers write there. */
+    if (end->tail - end->head <= count_workers(region, mp_region_looking(region)) ||
+        count_tickets(region, end) <= count_workers(region, mp_region_looking(region)))
         return 0;
     return pushed < idle ? pushed : idle;
 }
 
-uint32_t mp_queue_stranded(const struct region *region, const struct queue_end *end)
+uint32_t mp_queue_stranded(const struct region *region, struct queue_end *end)
 {
     uint32_t idle = count_workers(region, mp_region_idle(region));
     uint64_t tickets = idle ? count_tickets(region, end) : 0;

@@ -35,12 +35,11 @@ bool mp_queue_push(const struct region *region, struct queue_end *end, uint32_t 
 /* Host: could the workers' count of tickets ever popped be true, and has nobody touched the host's? */
 bool mp_queue_is_plausible(const struct region *region, const struct queue_end *end);
 /* Host, after a push of `pushed`: how many workers to wake. */
-uint32_t mp_queue_sleepers(const struct region *region, const struct queue_end *end,
-                           uint32_t pushed);
+uint32_t mp_queue_sleepers(const struct region *region, struct queue_end *end, uint32_t pushed);
 
 /* The same for all tickets that are there, whoever says that he looks out for them: he may be
  * stopped, or have gone wrong. */
-uint32_t mp_queue_stranded(const struct region *region, const struct queue_end *end);
+uint32_t mp_queue_stranded(const struct region *region, struct queue_end *end);
 
 /* Worker.  False: the queue is empty. */
 bool mp_queue_pop(const struct region *region, uint32_t *id);
