@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NS_PER_US = 1000, NS_PER_MS = 1000000, LEAST_ROUNDS = 16, MOST_ROUNDS = 512 };
+enum { NS_PER_US = 1000, NS_PER_MS = 1000000, LEAST_ROUNDS = 64, MOST_ROUNDS = 512 };
 enum { FIRST_ROUNDS = 4 }; /* before it gives way for the first time, which may take long */
 enum { SECOND_US = 1000000, SOON_MS = 500 }; /* less than a second that somebody spins */
 

@@ -8,7 +8,7 @@
 #include <sched.h>
 
 enum {
-    LEAST_ROUNDS = 16, /* so many are never too many, and find out when news comes sooner again */
+    LEAST_ROUNDS = 64, /* so long as it takes to sleep and be woken, about */
     MOST_ROUNDS = 512,
     ROUNDS_PER_YIELD = 8,
     ROUNDS_PER_PAUSE = 4,
