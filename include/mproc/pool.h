@@ -150,10 +150,15 @@ typedef struct mproc_submit_options {
  * and enforces limits; stdout and stderr are flushed before.  It all ends with the caller's process,
  * even by SIGKILL.
  *
+ * Of a program with more threads the workers have only the calling one, and what a lock of another
+ * thread guarded at that moment stays locked in them: make the pool before the threads.
+ *
  * Does not wait for the workers.  If none can be started, or `init` fails time after time, the
  * calls that wait for a task return MPROC_EBROKEN, and its mproc_failure says why.
  *
- * Returns 0 and the new handle, or -EINVAL, -ENOMEM, -ENOSPC, -EAGAIN, -EMFILE, -ENFILE.
+ * Returns 0 and the new handle, or -EINVAL (NULL, bad options), -ENOMEM (no memory, or no address
+ * space for arena_size), -ENOSPC (no shared memory), -EAGAIN (no process), -EMFILE or -ENFILE (no
+ * descriptor to be had).
  */
 int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_options *options);
 
@@ -177,8 +182,8 @@ int mproc_pool_terminate(mproc_pool *pool);
 /*
  * New workers with the memory of this moment; forks once.  For a function that was loaded after the
  * pool was made, and for a pool that returned MPROC_EBROKEN.  Blocks until the old workers have
- * left.  Returns 0, -EBUSY while tasks are open, MPROC_ECLOSED, or an error of mproc_pool_create(); after
- * one of these last the pool has no workers until another restart succeeds.
+ * left.  Returns 0, -EBUSY while tasks are open, MPROC_ECLOSED, or an error of mproc_pool_create();
+ * after one of these last the pool has no workers until another restart succeeds.
  */
 int mproc_pool_restart(mproc_pool *pool);
 
@@ -210,7 +215,7 @@ void mproc_pool_destroy(mproc_pool *pool);
  * - What is copied goes through the arena in sections of 2 MiB or so, so a map may be larger than
  *   that.  A map that copies nothing is one section; each chunk of a section takes about 250 bytes
  *   of the arena.
- * - For its first two milliseconds a map is left to as many workers as there are CPUs.
+ * - For its first milliseconds a map is left to as many workers as there are CPUs.
  * - At timeout_ms the call returns -ETIMEDOUT; items that did not end have -ECANCELED.
  * - `failure` (its size set) tells of the first item that failed; its error is 0 if none did.
  *
@@ -249,8 +254,9 @@ void mproc_results_free(mproc_results *results);
 
 /*
  * mproc_pool_map() with workers of its own (0: mproc_cpu_count(), never more than items), forked at
- * the call: fn sees all memory that the caller sees, and inputs are not copied at all.  Forks.
- * Returns as mproc_pool_create() or mproc_pool_map(); what is "the pool's" there is none here.
+ * the call and gone when it returns: fn sees all memory that the caller sees, and inputs are not
+ * copied at all.  Forks.  Returns as mproc_pool_create() or mproc_pool_map(); where an option says
+ * "the pool's", that is none.
  */
 int mproc_map(mproc_map_fn fn, void *ctx, const void *in, size_t in_size, void *out,
               size_t out_size, size_t count, int32_t workers, const mproc_map_options *options);
@@ -279,8 +285,8 @@ int mproc_pool_submit(mproc_pool *pool, mproc_future **future, mproc_task_fn fn,
 
 /*
  * Submit and wait; blocks until the task is done.  The output is copied to the out_size bytes at
- * `out`, and *length (may be NULL) says how long it is.  Returns 0; -EMSGSIZE if it did not fit (what fits is there, and *length is
- * set); or an error of mproc_pool_submit() or mproc_future_result().
+ * `out`, and *length (may be NULL) says how long it is.  Returns 0; -EMSGSIZE if it did not fit
+ * (what fits is there, and *length is set); or an error of mproc_pool_submit() or mproc_future_result().
  */
 int mproc_pool_call(mproc_pool *pool, mproc_task_fn fn, void *ctx, const void *in, size_t in_size,
                     void *out, size_t out_size, size_t *length,

@@ -48,7 +48,7 @@ static inline void mp_prefetch(const void *address)
 
 /* Zeroed: as seems good, giving way to others who want the CPU. */
 struct patience {
-    int32_t spin_us; /* above 0: so long, without giving way; below 0: not at all */
+    int32_t spin_us; /* above 0: so long, seldom giving way; below 0: not at all */
     uint32_t rounds;
 };
 
