@@ -2,14 +2,15 @@
 /*
  * Every instruction: a tracer stops a process of the pool where it is idle, steps it a number of
  * instructions into its work and kills it there.  One process is a worker, from its read of the
- * byte that wakes it until it reads again; the other is the supervisor, from its sleep until it has buried and
- * replaced a dead worker.  Wherever it was: a task without retries is done, or has crashed by
- * SIGKILL after one attempt; with a retry it is done, and was begun twice at most; if the
+ * byte that wakes it until it reads again; the other is the supervisor, from its sleep until it has
+ * buried and replaced a dead worker.  Wherever it was: a task without retries is done, or has crashed
+ * by SIGKILL after one attempt; with a retry it is done, and was begun twice at most; if the
  * supervisor died, the task may say that the pool is broken, and a restart mends that.
  *
  * The instructions of one life are counted first; the long form takes each of them, or a few thousand,
- * evenly spread, where there are more and a life is costly; the short one takes some.  The tracer is a process of its own, since the host is to wait for its task
- * meanwhile.  Linux alone is asked for this; where tracing is not permitted, the tests are skipped.
+ * evenly spread, where there are more and a life is costly; the short one takes some.  The tracer is
+ * a process of its own, since the host is to wait for its task meanwhile.  Linux alone is asked for
+ * this; where tracing is not permitted, the tests are skipped.
  */
 #ifdef __linux__
 #define _GNU_SOURCE
