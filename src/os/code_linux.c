@@ -194,9 +194,11 @@ static char *read_text(int fd)
 {
     size_t room = TEXT_ROOM, size = 0;
     char *text = malloc(room), *grown;
-    ssize_t n = -ENOMEM;
+    ssize_t n;
 
-    while (text && (n = mp_read(fd, text + size, room - size - 1)) > 0) {
+    if (!text)
+        return NULL;
+    while ((n = mp_read(fd, text + size, room - size - 1)) > 0) {
         size += (size_t)n;
         if (size < room - 1)
             continue;

@@ -36,9 +36,11 @@ static int64_t earlier(int64_t a, int64_t b)
 static bool spin(const struct patience *patience, bool (*news)(const void *arg), const void *arg,
                  int64_t deadline)
 {
-    int64_t begin = 0, now;
+    int64_t begin = 0;
 
     for (;;) {
+        int64_t now;
+
         for (int i = 0; i < ROUNDS_PER_CLOCK; i++) {
             if (news(arg))
                 return true;

@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -38,7 +39,6 @@ uint64_t mp_peak_of(pid_t pid)
 {
     char path[40], text[4096];
     const char *line;
-    unsigned long long kilobytes = 0;
     ssize_t n;
     int fd;
 
@@ -50,7 +50,5 @@ uint64_t mp_peak_of(pid_t pid)
         return 0;
     text[n] = '\0';
     line = strstr(text, "\nVmHWM:");
-    if (!line || sscanf(line, "\nVmHWM: %llu kB", &kilobytes) != 1)
-        return 0;
-    return (uint64_t)kilobytes * 1024;
+    return line ? (uint64_t)strtoull(line + sizeof "\nVmHWM:" - 1, NULL, 10) * 1024 : 0;
 }

@@ -390,7 +390,7 @@ static bool has_news_soon(mproc_pool *pool, struct patience *patience, int64_t d
 static bool linger(mproc_pool *pool, const struct waiter *self, int64_t deadline)
 {
     struct patience slice = pool->patience, *patience = &pool->patience;
-    int64_t until = 0, now = 0;
+    int64_t until = 0;
 
     if (deadline != MP_FOREVER && mp_now() >= deadline)
         return false;
@@ -402,6 +402,8 @@ static bool linger(mproc_pool *pool, const struct waiter *self, int64_t deadline
         patience = &slice;
     }
     while (pool->generation.grace == MP_FOREVER && !self->done(self->arg)) {
+        int64_t now;
+
         if (has_news_soon(pool, patience, deadline))
             return look(pool);
         if (patience != &slice || pool->slots_used > LINGER_SLOTS)

@@ -150,7 +150,7 @@ static void rank(struct ranking *ranking, const mproc_slow_item *item)
 
 static void rank_all(const mproc_pool *pool, struct ranking *ranking)
 {
-    ranking->count = 0;
+    *ranking = (struct ranking){.count = 0};
     for (uint32_t number = 0; number < pool->region.workers; number++)
         for (int i = 0; i < SLOW_ITEMS; i++) {
             const struct slow_shm *slow = &mp_region_worker(&pool->region, number)->slow[i];
