@@ -326,7 +326,8 @@ int mproc_pool_step(mproc_pool *pool);
  * Memory that the caller and all workers of the pool share, at the same address in each, aligned to
  * 64 bytes and not cleared.  It is good until deallocated or until the pool is destroyed, over a
  * restart, too; a task that may still use it has to have ended by then.  Nothing guards it: who
- * writes when is the program's affair.  Neither call blocks.
+ * writes when is the program's affair.  Neither call waits for anybody; the memory is taken from the
+ * machine at once, which for gigabytes takes its time.
  *
  * Returns 0; -ENOMEM: no room in the arena; -ENOSPC: none in the machine; -EBADF: the program closed
  * the descriptor of the arena; -EINVAL: 0 bytes or, from dealloc, memory that is none of the pool's.
