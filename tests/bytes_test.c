@@ -715,6 +715,66 @@ static void eight_threads_may_map_at_once(void **state)
     mproc_pool_destroy(pool);
 }
 
+/* ---- the end of the pool meanwhile ----------------------------------------------------------- */
+
+enum { LONG = 500 }; /* more than are in flight at a time */
+
+static int32_t hold_the_first(mproc_task *task, void *ctx)
+{
+    (void)ctx;
+    if (mproc_task_index(task) > 0)
+        return 0;
+    atomic_store(&stage->begun, 1);
+    while (!atomic_load(&stage->gate))
+        poll(NULL, 0, 1);
+    return 0;
+}
+
+static void *map_long(void *arg)
+{
+    static const struct iovec inputs[LONG];
+    struct mapper *mapper = arg;
+    mproc_results *results = NULL;
+
+    mapper->wrong =
+        mproc_pool_map_bytes(mapper->pool, hold_the_first, NULL, inputs, LONG, &results, NULL);
+    mproc_results_free(results);
+    return NULL;
+}
+
+/* What the map returns when that is done while its first item runs. */
+static int map_and_meanwhile(int (*meanwhile)(mproc_pool *pool))
+{
+    struct mapper mapper = {0};
+    pthread_t thread;
+
+    set_stage();
+    mapper.pool = make_pool(WORKERS, NULL);
+    assert_int_equal(pthread_create(&thread, NULL, map_long, &mapper), 0);
+    while (!atomic_load(&stage->begun))
+        poll(NULL, 0, 1);
+    assert_int_equal(meanwhile(mapper.pool), 0);
+    atomic_store(&stage->gate, 1);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(mproc_pool_join(mapper.pool, -1), 0);
+    mproc_pool_destroy(mapper.pool);
+    clear_stage();
+    return mapper.wrong;
+}
+
+static void a_pool_that_is_closed_meanwhile_finishes_the_map(void **state)
+{
+    (void)state;
+    assert_int_equal(map_and_meanwhile(mproc_pool_close), 0);
+}
+
+static void a_pool_that_is_terminated_meanwhile_cancels_the_map(void **state)
+{
+    (void)state;
+    need_processes();
+    assert_int_equal(map_and_meanwhile(mproc_pool_terminate), -ECANCELED);
+}
+
 static const struct CMUnitTest tests[] = {
     TEST(inputs_of_any_length_give_outputs_in_their_order),
     TEST(outputs_need_not_be_as_long_as_their_inputs),
@@ -731,6 +791,8 @@ static const struct CMUnitTest tests[] = {
     TEST(a_context_with_a_size_is_copied_at_the_call),
     TEST(bad_arguments_are_refused),
     TEST(eight_threads_may_map_at_once),
+    TEST(a_pool_that_is_closed_meanwhile_finishes_the_map),
+    TEST(a_pool_that_is_terminated_meanwhile_cancels_the_map),
 };
 
 int main(void)

@@ -572,6 +572,85 @@ static void a_pool_with_open_tasks_is_not_restarted(void **state)
     clear_stage();
 }
 
+/* The input of a task, which can be read when the gate is open: until then whoever copies it stands
+ * still. */
+enum { HELD_SIZE = 1 << 16 };
+static void *held;
+
+static void hold_reader(int signal)
+{
+    (void)signal;
+    atomic_fetch_add(&stage->begun, 1);
+    await(&stage->gate, 1);
+    mprotect(held, HELD_SIZE, PROT_READ | PROT_WRITE);
+}
+
+struct submitting {
+    pthread_t thread;
+    mproc_pool *pool;
+    mproc_future *future;
+    int result;
+};
+
+static void *submit_in_thread(void *arg)
+{
+    struct submitting *self = arg;
+
+    self->result =
+        mproc_pool_submit(self->pool, &self->future, count_run, NULL, held, HELD_SIZE, NULL);
+    return NULL;
+}
+
+/* `meanwhile` is called while the input is being copied.  What the submission returns. */
+static int submit_and_hold(struct submitting *submitting, int (*meanwhile)(mproc_pool *pool),
+                           int expected)
+{
+    struct sigaction action = {.sa_handler = hold_reader}, before[2];
+
+    held = mmap(NULL, HELD_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(held != MAP_FAILED);
+    assert_int_equal(sigaction(SIGSEGV, &action, &before[0]), 0);
+    assert_int_equal(sigaction(SIGBUS, &action, &before[1]), 0);
+    assert_int_equal(pthread_create(&submitting->thread, NULL, submit_in_thread, submitting), 0);
+    await(&stage->begun, 1);
+    assert_int_equal(meanwhile(submitting->pool), expected);
+    atomic_store(&stage->gate, 1);
+    assert_int_equal(pthread_join(submitting->thread, NULL), 0);
+    assert_int_equal(sigaction(SIGSEGV, &before[0], NULL), 0);
+    assert_int_equal(sigaction(SIGBUS, &before[1], NULL), 0);
+    assert_int_equal(munmap(held, HELD_SIZE), 0);
+    return submitting->result;
+}
+
+static void a_pool_is_not_restarted_while_a_task_is_handed_over(void **state)
+{
+    struct submitting submitting = {0};
+
+    (void)state;
+    set_stage();
+    submitting.pool = make_pool(1, NULL);
+    assert_int_equal(submit_and_hold(&submitting, mproc_pool_restart, -EBUSY), 0);
+    assert_int_equal(result_of(submitting.future), 0);
+    assert_int_equal(atomic_load(&stage->runs), 1);
+    mproc_future_free(submitting.future);
+    mproc_pool_destroy(submitting.pool);
+    clear_stage();
+}
+
+static void a_pool_that_is_closed_while_a_task_is_handed_over_refuses_it_and_ends(void **state)
+{
+    struct submitting submitting = {0};
+
+    (void)state;
+    set_stage();
+    submitting.pool = make_pool(1, NULL);
+    assert_int_equal(submit_and_hold(&submitting, mproc_pool_close, 0), MPROC_ECLOSED);
+    assert_int_equal(mproc_pool_join(submitting.pool, -1), 0);
+    assert_int_equal(atomic_load(&stage->runs), 0);
+    mproc_pool_destroy(submitting.pool);
+    clear_stage();
+}
+
 static int32_t note_start(int32_t worker, void *arg)
 {
     (void)worker;
@@ -1785,6 +1864,8 @@ static const struct CMUnitTest tests[] = {
     TEST(a_pool_whose_supervisor_does_not_answer_can_be_destroyed),
     TEST(restart_gives_the_workers_the_memory_of_that_moment),
     TEST(a_pool_with_open_tasks_is_not_restarted),
+    TEST(a_pool_is_not_restarted_while_a_task_is_handed_over),
+    TEST(a_pool_that_is_closed_while_a_task_is_handed_over_refuses_it_and_ends),
     TEST(a_restart_gives_way_to_a_close_or_terminate_while_the_old_workers_leave),
     TEST(a_restart_gives_way_to_a_close_or_terminate_while_it_forks),
     TEST(fork_hooks_may_take_a_lock_that_is_held_around_other_calls),

@@ -182,8 +182,9 @@ int mproc_pool_terminate(mproc_pool *pool);
 /*
  * New workers with the memory of this moment; forks once.  For a function that was loaded after the
  * pool was made, and for a pool that returned MPROC_EBROKEN.  Blocks until the old workers have
- * left.  Returns 0, -EBUSY while tasks are open, MPROC_ECLOSED, or an error of mproc_pool_create();
- * after one of these last the pool has no workers until another restart succeeds.
+ * left.  Returns 0, -EBUSY while tasks are open or handed over or a map is under way, MPROC_ECLOSED,
+ * or an error of mproc_pool_create(); after one of these last the pool has no workers until another
+ * restart succeeds.
  */
 int mproc_pool_restart(mproc_pool *pool);
 

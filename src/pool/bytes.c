@@ -144,6 +144,8 @@ static void fill_window(struct bytes_call *call)
 
         if ((r == -ENOMEM || r == -EAGAIN || r == -ENOSPC) && call->submitted > call->gathered)
             return; /* there will be room when those in flight have ended */
+        if (r == MPROC_ECLOSED && call->submitted)
+            r = -ECANCELED; /* terminated meanwhile: a pool that is only closed goes on with it */
         if (r) {
             close_window(call, r, false);
             return;
@@ -222,13 +224,22 @@ static void wait_for_oldest(struct bytes_call *call)
 
 static void run_window(struct bytes_call *call)
 {
+    mproc_pool *pool = call->pool;
+
+    mp_pool_lock(pool);
+    pool->maps++;
+    mp_pool_unlock(pool);
     for (;;) {
         fill_window(call);
         if (call->gathered == call->submitted)
-            return;
+            break;
         wait_for_oldest(call);
         gather_one(call);
     }
+    mp_pool_lock(pool);
+    pool->maps--;
+    mp_pool_shut_if_done(pool);
+    mp_pool_unlock(pool);
 }
 
 /* ---- public ---------------------------------------------------------------------------------- */

@@ -81,15 +81,19 @@ static int submit(mproc_pool *pool, mproc_future *future, const struct job_spec 
     if (spec->context_size <= SMALL && spec->in_size <= SMALL) {
         mp_job_fill(job, spec);
     } else {
+        pool->maps++; /* no restart until it is posted: that would clear the descriptor */
         mp_pool_unlock(pool);
         mp_job_fill(job, spec);
         mp_pool_lock(pool);
+        pool->maps--;
     }
     r = mp_job_post(job, spec->limit_ns);
-    if (r)
+    if (r) {
         mp_job_finish(job);
-    else
+        mp_pool_shut_if_done(pool); /* closed meanwhile, it waited for this */
+    } else {
         pool->references++;
+    }
     mp_pool_unlock(pool);
     return r;
 }
@@ -107,7 +111,8 @@ int mp_submit(mproc_pool *pool, mproc_future **future, mproc_task_fn fn, void *c
                                 options->output_max ? options->output_max : DEFAULT_OUTPUT_MAX,
                             .count = 1,
                             .chunk_items = 1,
-                            .index = index};
+                            .index = index,
+                            .goes_on = index > 0};
     mproc_future *made;
     int r = mp_resolve_limits(pool, options->time_limit_ms, options->retries, &spec);
 

@@ -320,7 +320,8 @@ int mp_future_wait_until(mproc_future *future, int64_t deadline);
 void mp_future_wait_stopped(mproc_future *future, int64_t deadline);
 /* Cancel the task if it is not begun; with `stop`, kill it if it runs. */
 void mp_future_close(mproc_future *future, bool stop);
-/* mproc_pool_submit() with the index of an item; options are checked already. */
+/* mproc_pool_submit() with the index of an item, which above 0 goes on with what was begun; options are
+ * checked already. */
 int mp_submit(mproc_pool *pool, mproc_future **future, mproc_task_fn fn, void *ctx, const void *in,
               size_t in_size, uint64_t index, const mproc_submit_options *options);
 
