@@ -171,6 +171,28 @@ static void an_index_is_that_of_the_whole_map(void **state)
     close_stage();
 }
 
+static int32_t widen(const void *from, void *to, void *ctx)
+{
+    uint64_t number = *(const uint64_t *)from;
+
+    (void)ctx;
+    ((struct item *)to)->words[0] = number + 1;
+    ((struct item *)to)->words[WIDTH - 1] = ~number + 1;
+    return 0;
+}
+
+static void results_may_be_larger_than_the_inputs_whose_place_they_take(void **state)
+{
+    (void)state;
+    open_stage(0);
+    for (uint64_t i = 0; i < COUNT; i++)
+        ((uint64_t *)out)[i] = i;
+    assert_int_equal(
+        mproc_pool_map(pool, widen, NULL, out, sizeof(uint64_t), out, sizeof *out, COUNT, NULL), 0);
+    assert_answered(0, COUNT);
+    close_stage();
+}
+
 static int32_t add_context(const void *from, void *to, void *ctx)
 {
     ((struct item *)to)->words[0] = ((const struct item *)from)->words[0] + *(const uint64_t *)ctx;
@@ -461,6 +483,7 @@ static const struct CMUnitTest tests[] = {
     TEST(results_are_in_order_across_sections),
     TEST(a_chunk_is_never_cut_by_a_section),
     TEST(an_index_is_that_of_the_whole_map),
+    TEST(results_may_be_larger_than_the_inputs_whose_place_they_take),
     TEST(a_context_is_copied_once_for_all),
     TEST(a_map_may_be_larger_than_the_arena),
     TEST(free_memory_keeps_its_pages_as_far_as_was_asked),

@@ -201,7 +201,8 @@ void mproc_pool_destroy(mproc_pool *pool);
  *
  * - `in` NULL: each item is its own index, as a uint64_t; in_size must be 0 or 8.  `out` may be
  *   NULL with an out_size of 0.  Items and results in memory of mproc_pool_alloc() are used in
- *   place; other memory is copied.  `out` may be `in`; they must not overlap otherwise.
+ *   place; other memory is copied.  `out` may be `in` (of mproc_pool_alloc(): if results are as large
+ *   as items); they must not overlap otherwise.
  * - `ctx` reaches fn as it is: it must point to memory that stood when the pool was made, or to
  *   memory of mproc_pool_alloc(); or ctx_size has it copied.  In the first case fn sees what that
  *   memory held when the pool was made.

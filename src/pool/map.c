@@ -105,7 +105,9 @@ static int cut(struct map_call *call)
 
     if (r)
         return r;
-    if (size) /* one item for each worker at least */
+    /* One item for each worker at least.  Results that are larger than the inputs, and take their
+     * place, would lie on inputs that are not copied yet. */
+    if (size && (spec->in != spec->out || spec->out_size <= spec->in_size))
         section = least(section, SECTION_BYTES / size > workers ? SECTION_BYTES / size : workers);
     if (!chunk)
         chunk = (section - 1) / (CHUNKS_PER_WORKER * workers) + 1;
@@ -114,7 +116,9 @@ static int cut(struct map_call *call)
         (call->options.statuses || spec->limit_ns > 0 || spec->retries > 0))
         chunk = 1;
     spec->chunk_items = least(chunk, spec->count);
-    call->section_items = (section - 1) / spec->chunk_items * spec->chunk_items + spec->chunk_items;
+    call->section_items = spec->count;
+    if (section < spec->count) /* whole chunks */
+        call->section_items = ((section - 1) / spec->chunk_items + 1) * spec->chunk_items;
     return 0;
 }
 
