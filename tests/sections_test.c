@@ -5,6 +5,7 @@
 #include <mproc/mproc.h>
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -190,6 +191,31 @@ static void results_may_be_larger_than_the_inputs_whose_place_they_take(void **s
     assert_int_equal(
         mproc_pool_map(pool, widen, NULL, out, sizeof(uint64_t), out, sizeof *out, COUNT, NULL), 0);
     assert_answered(0, COUNT);
+    close_stage();
+}
+
+static int32_t take_long_if_special(const void *from, void *to, void *ctx)
+{
+    (void)to;
+    (void)ctx;
+    return is_special(((const struct item *)from)->words[0]) ? poll(NULL, 0, 50) : 0;
+}
+
+static void a_slow_item_has_the_index_of_the_whole_map(void **state)
+{
+    mproc_map_options options = {.size = sizeof options, .chunk_size = 1};
+    mproc_slow_item item = {.size = sizeof item};
+    size_t rank = 0;
+
+    (void)state;
+    open_stage(0);
+    atomic_store(&stage->special, COUNT - 3);
+    assert_int_equal(
+        mproc_pool_map(pool, take_long_if_special, NULL, in, sizeof *in, NULL, 0, COUNT, &options),
+        0);
+    do /* others may be held up longer */
+        assert_int_equal(mproc_pool_slowest(pool, rank++, &item), 0);
+    while (item.index != COUNT - 3);
     close_stage();
 }
 
@@ -484,6 +510,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_chunk_is_never_cut_by_a_section),
     TEST(an_index_is_that_of_the_whole_map),
     TEST(results_may_be_larger_than_the_inputs_whose_place_they_take),
+    TEST(a_slow_item_has_the_index_of_the_whole_map),
     TEST(a_context_is_copied_once_for_all),
     TEST(a_map_may_be_larger_than_the_arena),
     TEST(free_memory_keeps_its_pages_as_far_as_was_asked),

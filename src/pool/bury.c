@@ -132,15 +132,22 @@ static bool bury_in(struct corpse *dead, const struct job_shm *job)
     return false;
 }
 
-/* What the dead worker cannot write down itself. */
-static void tell_diary(const struct corpse *dead)
+/* What a dead worker cannot write down itself. */
+static void tell_diary(const struct supervisor *sup, uint32_t number, const struct job_shm *job)
 {
-    const struct worker_shm *record = mp_region_worker(dead->sup->region, dead->number);
+    const struct worker_shm *record = mp_region_worker(sup->region, number);
+    uint64_t item = atomic_load_explicit(&record->item, memory_order_relaxed);
 
-    if (mp_diary_traces())
-        mp_diary_lost_chunk(dead->sup->self, dead->number,
-                            atomic_load_explicit(&record->item, memory_order_relaxed),
-                            atomic_load_explicit(&record->began, memory_order_relaxed));
+    mp_diary_lost_chunk(sup->self, number, item + (job ? job->index : 0),
+                        atomic_load_explicit(&record->began, memory_order_relaxed));
+}
+
+void mp_bury_untold(const struct supervisor *sup, uint32_t number)
+{
+    const struct worker_shm *record = mp_region_worker(sup->region, number);
+
+    if (mp_diary_traces() && atomic_load_explicit(&record->began, memory_order_relaxed) > 0)
+        tell_diary(sup, number, job_of(sup, number));
 }
 
 static bool bury_anywhere(struct corpse *dead)
@@ -158,6 +165,6 @@ void mp_bury(const struct supervisor *sup, uint32_t number, pid_t pid, int statu
     struct corpse dead = {.sup = sup, .number = number, .pid = pid, .status = status};
     const struct job_shm *job = job_of(sup, number);
 
-    if ((job && bury_in(&dead, job)) || bury_anywhere(&dead))
-        tell_diary(&dead);
+    if (((job && bury_in(&dead, job)) || bury_anywhere(&dead)) && mp_diary_traces())
+        tell_diary(sup, number, dead.job);
 }

@@ -56,15 +56,9 @@ static bool kill_worker(pid_t pid)
 
 static void reap_killed(const struct supervisor *sup, uint32_t number)
 {
-    const struct worker_shm *record = mp_region_worker(sup->region, number);
-    int64_t began;
-
     while (waitpid(sup->seats[number].pid, NULL, 0) < 0 && errno == EINTR)
         ;
-    began = atomic_load_explicit(&record->began, memory_order_relaxed);
-    if (began > 0 && mp_diary_traces())
-        mp_diary_lost_chunk(sup->self, number,
-                            atomic_load_explicit(&record->item, memory_order_relaxed), began);
+    mp_bury_untold(sup, number);
 }
 
 static _Noreturn void kill_all(struct supervisor *sup)

@@ -173,7 +173,7 @@ static bool find_items(const struct region *region, struct holding *held)
     held->count = job->count - held->first;
     if (held->count > job->chunk_items)
         held->count = job->chunk_items;
-    held->shown = job->kind == JOB_TASK ? job->index : held->first;
+    held->shown = job->index + held->first;
     return true;
 }
 
