@@ -253,6 +253,13 @@ static void a_map_may_be_larger_than_the_arena(void **state)
     close_stage();
 }
 
+static int32_t copy_number(const void *from, void *to, void *ctx)
+{
+    (void)ctx;
+    *(uint64_t *)to = *(const uint64_t *)from;
+    return 0;
+}
+
 /* How much of the pool's memory has pages. */
 static uint64_t bytes_present(void)
 {
@@ -260,6 +267,28 @@ static uint64_t bytes_present(void)
 
     assert_int_equal(fstat(pool->region.memory.fd, &status), 0);
     return (uint64_t)status.st_blocks * 512;
+}
+
+static void memory_that_is_not_the_maps_own_gets_no_pages(void **state)
+{
+    enum { HOLE = 64 << 20, NUMBERS = 1 << 10 };
+    mproc_pool_options options = {.size = sizeof options, .keep_bytes = 1};
+    static uint64_t numbers[NUMBERS];
+    void *hole, *results;
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(mproc_pool_create(&pool, 2, &options), 0);
+    assert_int_equal(mproc_pool_alloc(pool, HOLE, &hole), 0);
+    assert_int_equal(mproc_pool_alloc(pool, sizeof numbers, &results), 0);
+    assert_int_equal(mproc_pool_dealloc(pool, hole), 0);
+    before = bytes_present();
+    /* The inputs are copied to where the hole is, below the results. */
+    assert_int_equal(mproc_pool_map(pool, copy_number, NULL, numbers, 8, results, 8, NUMBERS, NULL),
+                     0);
+    assert_true(bytes_present() < before + HOLE / 2);
+    assert_int_equal(mproc_pool_dealloc(pool, results), 0);
+    mproc_pool_destroy(pool);
 }
 
 /* After as much was allocated and given back. */
@@ -513,6 +542,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_slow_item_has_the_index_of_the_whole_map),
     TEST(a_context_is_copied_once_for_all),
     TEST(a_map_may_be_larger_than_the_arena),
+    TEST(memory_that_is_not_the_maps_own_gets_no_pages),
     TEST(free_memory_keeps_its_pages_as_far_as_was_asked),
     TEST(a_failure_has_the_index_of_the_whole_map_and_ends_it),
     TEST(a_failure_ends_the_other_sections_before_they_are_gathered),

@@ -340,11 +340,11 @@ int mp_job_post(struct job *job, int64_t limit_ns)
 int mp_job_commit_output(struct job *job, size_t length)
 {
     struct arena *heap = &job->pool->heap;
+    const char *block = job->block ? mp_block_address(heap, job->block) : NULL;
 
-    if (!job->block || !job->out || job->out < (char *)mp_block_address(heap, job->block))
+    if (!block || !job->out || job->out < block || job->out >= block + job->block->size)
         return 0; /* the caller's own memory, which has its pages */
-    return mp_arena_commit(
-        heap, job->block, (size_t)(job->out - (char *)mp_block_address(heap, job->block)) + length);
+    return mp_arena_commit(heap, job->block, (size_t)(job->out - block) + length);
 }
 
 void mp_job_finish(struct job *job)
