@@ -247,6 +247,25 @@ static void a_task_may_use_another_pool(void **state)
     mproc_pool_destroy(inner);
 }
 
+static int32_t use_the_outer(mproc_task *task, void *ctx)
+{
+    mproc_pool *const *pools = ctx;
+
+    (void)task;
+    return mproc_pool_call(pools[1], use_the_pool, pools[0], NULL, 0, NULL, 0, NULL, NULL);
+}
+
+static void within_a_task_of_a_task_both_handles_are_foreign(void **state)
+{
+    mproc_pool *pools[] = {make_inline_pool(), make_inline_pool()};
+
+    (void)state;
+    assert_int_equal(mproc_pool_call(pools[0], use_the_outer, pools, NULL, 0, NULL, 0, NULL, NULL),
+                     0);
+    mproc_pool_destroy(pools[0]);
+    mproc_pool_destroy(pools[1]);
+}
+
 /* ---- init and exit --------------------------------------------------------------------------- */
 
 static int32_t count_begin(int32_t worker, void *arg)
@@ -482,6 +501,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_task_runs_in_the_call_that_hands_it_over),
     TEST(within_a_task_the_handle_is_foreign),
     TEST(a_task_may_use_another_pool),
+    TEST(within_a_task_of_a_task_both_handles_are_foreign),
     TEST(init_and_exit_are_called_as_for_a_worker),
     TEST(an_init_that_fails_breaks_the_pool_until_a_restart),
     TEST(a_limit_is_not_enforced),

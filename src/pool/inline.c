@@ -16,12 +16,22 @@
 #include "diary.h"
 #include "worker.h"
 
-/* The pool whose task this thread runs: for that task the handle is foreign, as it is in a worker. */
-static _Thread_local const mproc_pool *serves;
+/* The pools whose tasks this thread runs, one within the other: for these tasks the handle is foreign,
+ * as it is in a worker. */
+struct service {
+    const mproc_pool *pool;
+    const struct service *outer;
+};
+
+static _Thread_local const struct service *serves;
 
 bool mp_inline_serves(const mproc_pool *pool)
 {
-    return serves == pool;
+    const struct service *service = serves;
+
+    while (service && service->pool != pool)
+        service = service->outer;
+    return service;
 }
 
 /* ---- begin and end --------------------------------------------------------------------------- */
@@ -63,7 +73,7 @@ static void call_exit(mproc_pool *pool)
 
 void mp_inline_begin(mproc_pool *pool)
 {
-    const mproc_pool *outer = serves;
+    const struct service service = {pool, serves};
 
     if (!pool->options.in_process)
         return;
@@ -71,9 +81,9 @@ void mp_inline_begin(mproc_pool *pool)
                           memory_order_relaxed);
     mp_diary_generation(getpid(), getpid());
     mp_diary_started(getpid(), 0, getpid());
-    serves = pool;
+    serves = &service;
     call_init(pool);
-    serves = outer;
+    serves = service.outer;
 }
 
 /* ---- serve ----------------------------------------------------------------------------------- */
@@ -126,7 +136,7 @@ static enum errand next_errand(mproc_pool *pool, uint32_t *ticket)
 
 bool mp_inline_work(mproc_pool *pool)
 {
-    const mproc_pool *outer = serves;
+    const struct service service = {pool, serves};
     bool worked = false;
     enum errand errand;
     uint32_t ticket;
@@ -136,14 +146,14 @@ bool mp_inline_work(mproc_pool *pool)
     pool->crew.serving = true;
     while ((errand = next_errand(pool, &ticket)) != NOTHING) {
         worked = true;
-        serves = pool;
+        serves = &service;
         pthread_mutex_unlock(&pool->lock);
         if (errand == TICKET)
             serve(pool, ticket);
         else
             call_exit(pool);
         pthread_mutex_lock(&pool->lock);
-        serves = outer;
+        serves = service.outer;
         if (errand == LEAVE)
             close_bells(pool);
     }
