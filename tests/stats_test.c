@@ -229,6 +229,82 @@ static void the_time_of_a_task_that_crashed_counts(void **state)
     mproc_pool_destroy(pool);
 }
 
+static int32_t hang(mproc_task *task, void *ctx)
+{
+    (void)task;
+    (void)ctx;
+    while (pause())
+        ;
+    return 0;
+}
+
+static void who_is_killed_with_the_pool_has_died_and_is_busy_no_more(void **state)
+{
+    mproc_pool *pool = make_pool(WORKERS, NULL);
+    mproc_worker_stats first, second;
+    mproc_future *futures[WORKERS];
+
+    (void)state;
+    if (pool->generation.supervisor <= 0) { /* workers are threads: none can be killed */
+        mproc_pool_destroy(pool);
+        skip();
+    }
+    for (int i = 0; i < WORKERS; i++)
+        assert_int_equal(mproc_pool_submit(pool, &futures[i], hang, NULL, NULL, 0, NULL), 0);
+    for (uint32_t i = 0; i < WORKERS; i++)
+        while (atomic_load(&mp_region_worker(&pool->region, i)->began) == 0)
+            sleep_ms(1);
+    assert_int_equal(mproc_pool_terminate(pool), 0);
+    assert_int_equal(mproc_pool_join(pool, -1), 0);
+    sleep_ms(SLOW_MS); /* nobody was busy for longer than there was a pool, by any clock */
+    first = worker_of(pool, 0);
+    assert_int_equal(first.pid, 0);
+    assert_int_equal(first.deaths, 1);
+    sleep_ms(SLOW_MS);
+    second = worker_of(pool, 0);
+    assert_int_equal(second.busy_ms, first.busy_ms);
+    assert_int_equal(stats_of(pool).deaths, WORKERS);
+    for (int i = 0; i < WORKERS; i++)
+        mproc_future_free(futures[i]);
+    mproc_pool_destroy(pool);
+}
+
+/* Before it has noted when it began, or after somebody wrote that. */
+static int32_t die_with_record(mproc_task *task, void *ctx)
+{
+    mproc_pool *const *pool = (mproc_pool *const *)ctx;
+    int64_t began;
+
+    memcpy(&began, mproc_task_input(task, NULL), sizeof began);
+    atomic_store(&mp_region_worker(&(*pool)->region, 0)->began, began);
+    raise(SIGKILL);
+    return 0;
+}
+
+static void a_worker_that_did_not_say_when_it_began_ran_for_no_time(void **state)
+{
+    static mproc_pool *pool;
+    const int64_t begins[] = {0, -1, INT64_MIN, INT64_MAX};
+    mproc_failure failure = {.size = sizeof failure};
+    mproc_future *future;
+
+    (void)state;
+    need_processes();
+    pool = make_pool(1, NULL);
+    assert_int_equal(mproc_pool_restart(pool), 0); /* so that the worker knows `pool` */
+    for (size_t i = 0; i < sizeof begins / sizeof begins[0]; i++) {
+        assert_int_equal(mproc_pool_submit(pool, &future, die_with_record, &pool, &begins[i],
+                                           sizeof begins[i], NULL),
+                         0);
+        assert_int_equal(mproc_future_wait(future, -1), 0);
+        assert_int_equal(mproc_future_failure(future, &failure), 0);
+        assert_int_equal(failure.error, MPROC_ECRASHED);
+        assert_int_equal(failure.ran_ms, 0);
+        mproc_future_free(future);
+    }
+    mproc_pool_destroy(pool);
+}
+
 static void the_slowest_items_come_first(void **state)
 {
     mproc_map_options options = {.size = sizeof options, .chunk_size = 1};
@@ -375,6 +451,8 @@ static const struct CMUnitTest tests[] = {
     TEST(busy_and_idle_add_up_to_the_time_that_has_passed),
     TEST(what_runs_now_counts_as_busy),
     TEST(the_time_of_a_task_that_crashed_counts),
+    TEST(who_is_killed_with_the_pool_has_died_and_is_busy_no_more),
+    TEST(a_worker_that_did_not_say_when_it_began_ran_for_no_time),
     TEST(the_slowest_items_come_first),
     TEST(the_most_memory_of_a_worker_is_known_also_when_it_is_dead),
     TEST(without_processes_there_are_the_same_numbers),

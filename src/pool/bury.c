@@ -82,6 +82,8 @@ static void fill_outcome(const struct corpse *dead)
 {
     struct outcome_shm *outcome = mp_region_outcome(dead->sup->region, dead->job, dead->chunk);
     const struct worker_shm *record = mp_region_worker(dead->sup->region, dead->number);
+    int64_t began = atomic_load_explicit(&record->began, memory_order_relaxed);
+    int64_t now = mp_now_coarse();
 
     if (!outcome)
         return;
@@ -91,7 +93,8 @@ static void fill_outcome(const struct corpse *dead)
     outcome->worker = dead->number;
     outcome->item = atomic_load_explicit(&record->item, memory_order_relaxed);
     outcome->length = 0;
-    outcome->ran_ns = mp_now_coarse() - atomic_load_explicit(&record->began, memory_order_relaxed);
+    /* 0, too: it died between the claim and the note of it. */
+    outcome->ran_ns = began > 0 && began < now ? now - began : 0;
     outcome->text[0] = '\0';
 }
 

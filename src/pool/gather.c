@@ -21,6 +21,7 @@
 
 #include "../point.h"
 #include "diary.h"
+#include "worker.h"
 
 enum {
     LINGER_SLOTS = 4096, /* beyond, to see whether there is news takes too long */
@@ -259,6 +260,18 @@ static void note_torn(mproc_pool *pool)
                  "the program closed a descriptor of the pool");
 }
 
+/* Of the workers whose end no supervisor noted, because it was to kill them all or died itself. */
+static void bury_records(const mproc_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->region.workers && !pool->options.in_process; i++) {
+        struct worker_shm *record = mp_region_worker(&pool->region, i);
+
+        /* Relaxed: for people to read, and nobody else writes it any more. */
+        if (atomic_load_explicit(&record->pid, memory_order_relaxed))
+            mp_meter_bury(record, 0);
+    }
+}
+
 /* No process of the generation is left, or none that could be helped: end every open job. */
 static void generation_died(mproc_pool *pool)
 {
@@ -267,6 +280,7 @@ static void generation_died(mproc_pool *pool)
     CRASH_POINT("bell has ended");
     note_torn(pool);
     explain(pool, mp_generation_finish(&pool->generation));
+    bury_records(pool);
     if (!pool->closed && !pool->restarting)
         mp_diary_broken(pool->why_broken);
     while (link != &pool->open) {

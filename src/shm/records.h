@@ -129,7 +129,7 @@ struct worker_shm {
     _Atomic int64_t busy_ns;
     struct slow_shm slow[SLOW_ITEMS];
     /* The supervisor's, but that the worker sets `pid`, which is 0 while there is none.  Without
-     * processes: the host's. */
+     * processes, and of those that were killed with all others: the host's. */
     _Alignas(CACHE_LINE) _Atomic uint64_t deaths;
     _Atomic uint64_t peak; /* bytes of memory that one that died had in use, at most */
     _Atomic int32_t pid;
