@@ -400,7 +400,8 @@ static bool has_news_soon(mproc_pool *pool, struct patience *patience, int64_t d
     return news;
 }
 
-/* Look out for news before it comes to sleeping.  True: some job has ended. */
+/* Look out for news before it comes to sleeping.  True: it need not: some job has ended, or all is
+ * there that is waited for. */
 static bool linger(mproc_pool *pool, const struct waiter *self, int64_t deadline)
 {
     struct patience slice = pool->patience, *patience = &pool->patience;
@@ -428,7 +429,8 @@ static bool linger(mproc_pool *pool, const struct waiter *self, int64_t deadline
         if (now >= until || now >= deadline)
             break;
     }
-    return false;
+    /* Another thread may have seen it, and not everything that is waited for is the end of a job. */
+    return self->done(self->arg);
 }
 
 static int sleep_till_rung(mproc_pool *pool, int64_t deadline)
