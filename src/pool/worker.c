@@ -83,18 +83,19 @@ static enum chunk_state run_map(struct worker *worker, const struct holding *hel
     void *context = (void *)(uintptr_t)job->context;
     const size_t in_size = job->in ? (size_t)job->in_size : 0, out_size = (size_t)job->out_size;
     const uint64_t end = held->first + held->count;
-    const char *in = address(job->in, job->in_size, held->first);
-    char *out = address(job->out, out_size, held->first);
+    /* Numbers, because there may be no results: a null pointer goes nowhere, not even by 0. */
+    uintptr_t in = (uintptr_t)address(job->in, job->in_size, held->first);
+    uintptr_t out = (uintptr_t)address(job->out, out_size, held->first);
     uint64_t index = job->index + held->first;
 
     if (!job->in)
-        in = (const char *)&index;
+        in = (uintptr_t)&index;
     for (uint64_t item = held->first; item < end; item++) {
         int32_t code;
 
         /* Relaxed: read only when this process is dead. */
         atomic_store_explicit(&self->item, item, memory_order_relaxed);
-        code = function(in, out, context);
+        code = function((const void *)in, (void *)out, context);
         if (code) {
             write_failure(worker, held, code, item);
             return CHUNK_FAILED;
