@@ -2,13 +2,14 @@
 /* What the environment asks of the library.  Runs in the host. */
 #include "env.h"
 
+#include "os/os.h"
+
 #include <stddef.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 const char *mp_env(const char *name)
 {
-    if (getuid() != geteuid() || getgid() != getegid())
+    if (mp_is_privileged())
         return NULL;
     return getenv(name);
 }

@@ -245,6 +245,11 @@ int mp_code_map_create(struct code_map **map);
 bool mp_code_map_knows(const struct code_map *map, uintptr_t function);
 void mp_code_map_free(struct code_map *map);
 
+/* ---- privilege.c ----------------------------------------------------------------------------- */
+
+/* A set-uid program or the like: who started it has no say in what it opens and writes. */
+bool mp_is_privileged(void);
+
 /* ---- terminal.c ------------------------------------------------------------------------------ */
 
 int mp_terminal_width(int fd); /* in columns; 80 where that is not known */
