@@ -861,6 +861,11 @@ static void input_and_ctx_are_copied_when_the_task_is_handed_over(void **state)
     close_pool();
 }
 
+static bool job_has_ended(const void *job)
+{
+    return ((const struct job *)job)->ended;
+}
+
 static void shared_memory_is_used_in_place(void **state)
 {
     enum { ITEMS = 100 };
@@ -884,7 +889,7 @@ static void shared_memory_is_used_in_place(void **state)
         ((uint32_t *)in)[i] = i; /* after the filling: what counts is what is there when it runs */
     mp_pool_lock(pool);
     assert_int_equal(mp_job_post(&job, 0), 0);
-    assert_int_equal(mp_job_wait(&job, MP_FOREVER), 0);
+    assert_int_equal(mp_wait(pool, job_has_ended, &job, MP_FOREVER), 0);
     mp_pool_unlock(pool);
     for (uint32_t i = 0; i < ITEMS; i++)
         assert_int_equal(((uint32_t *)out)[i], answer(i));

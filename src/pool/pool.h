@@ -4,15 +4,17 @@
  * of this folder:
  *
  *     submit.c       a job gets a slot, memory, chunk words and tickets
- *     worker.c       a worker takes a ticket, claims chunks, runs them, rings
- *     supervisor.c   what happens when a worker dies or is too slow; child.c: how one begins, bury.c:
- *                    what is mended when it ends
- *     gather.c       the host waits, looks, and sees that the job has ended; chunk.c: what it reads
+ *     worker.c       a worker takes a ticket, claims chunks, rings; run.c: how it runs them
+ *     supervisor.c   what happens when a worker dies; limit.c: when one is too slow; child.c: how one
+ *                    begins; bury.c: what is mended when it ends
+ *     wait.c         the host waits; gather.c: it looks, and sees that the job has ended; chunk.c:
+ *                    what it reads
  *     loop.c         the same from within an event loop of the program
  *     inline.c       a pool without processes: the host runs the tasks itself
- *     map.c          many items as a few jobs, results in order; bytes.c: of any length; future.c:
- *                    one task as one job
- *     pool.c         the life of it all; generation.c: its pipes, crew.c: its processes
+ *     map.c          many items as a few jobs, results in order; section.c: one after the other;
+ *                    bytes.c: of any length; future.c: one task as one job
+ *     pool.c         the life of it all; generation.c: its pipes, crew.c: its processes; shared.c:
+ *                    memory for the program
  *     progress.c     how far a map has come
  *     stats.c        what a pool has done, in numbers; meter.c: what its workers note of that
  *     diary.c        what the environment asks to be written down meanwhile
@@ -212,14 +214,17 @@ void mp_pool_unref(mproc_pool *pool);
 int mp_pool_accepts(const mproc_pool *pool, bool goes_on);
 /* A closed pool with nothing open, and nothing more to come: the workers may leave. */
 void mp_pool_shut_if_done(mproc_pool *pool);
-/* Did mproc_pool_alloc() give [memory, memory + size)?  1: yes; 0: it is none of the pool's memory;
- * -EFAULT: it is, but another's, such as a result; -EINVAL: only partly. */
-int mp_pool_owns(const mproc_pool *pool, const void *memory, size_t size);
 
 /* The time limit and the retries of a call, or the pool's (NULL: it has none) where the call says
  * nothing; -EINVAL. */
 int mp_resolve_limits(const mproc_pool *pool, int64_t time_limit_ms, int32_t retries,
                       struct job_spec *spec);
+
+/* ---- shared.c -------------------------------------------------------------------------------- */
+
+/* Did mproc_pool_alloc() give [memory, memory + size)?  1: yes; 0: it is none of the pool's memory;
+ * -EFAULT: it is, but another's, such as a result; -EINVAL: only partly. */
+int mp_pool_owns(const mproc_pool *pool, const void *memory, size_t size);
 
 /* ---- submit.c -------------------------------------------------------------------------------- */
 
@@ -264,19 +269,23 @@ void mp_failure_broken(mproc_pool *pool, mproc_failure *to);
 
 /* ---- gather.c -------------------------------------------------------------------------------- */
 
-/* Wait until done(arg), which is asked with the lock held.  0 or -ETIMEDOUT. */
-int mp_wait(mproc_pool *pool, bool (*done)(const void *arg), const void *arg, int64_t deadline);
-/* Look, without waiting, whether jobs have ended, or only if a worker has died; true: some have. */
-bool mp_pool_look(mproc_pool *pool, bool only_deaths);
+/* Look at whatever there may be to see.  True: some job has ended. */
+bool mp_look(mproc_pool *pool);
 /* Cancel what is not begun of a job; with `stop`, kill what runs.  Ends the job if that ends it. */
 void mp_job_close(struct job *job, bool stop);
-/* Wait until the job has ended.  At the deadline cancel it, kill what runs of it, and -ETIMEDOUT;
- * if that has no effect within STOP_MS, the pool is poisoned. */
-int mp_job_wait(struct job *job, int64_t deadline);
-/* Wait for a job that was told to stop; if it has not by the deadline, the pool is poisoned. */
-void mp_job_wait_stopped(struct job *job, int64_t deadline);
 /* Something impossible was read from shared memory: the workers are killed, the pool is broken. */
 void mp_pool_poison(mproc_pool *pool, const char *what);
+/* No process of the generation is left, or none that could be helped: end every open job. */
+void mp_generation_died(mproc_pool *pool);
+
+/* ---- wait.c ---------------------------------------------------------------------------------- */
+
+/* Wait until done(arg), which is asked with the lock held.  0 or -ETIMEDOUT. */
+int mp_wait(mproc_pool *pool, bool (*done)(const void *arg), const void *arg, int64_t deadline);
+/* Wait for a job that was told to stop; if it has not by the deadline, the pool is poisoned. */
+void mp_job_wait_stopped(struct job *job, int64_t deadline);
+/* Look, without waiting, whether jobs have ended, or only if a worker has died; true: some have. */
+bool mp_pool_look(mproc_pool *pool, bool only_deaths);
 /* Make all who wait look whether they still need to. */
 void mp_wake_waiters(mproc_pool *pool);
 /* Somebody has to sleep on the bell, if anybody waits at all. */

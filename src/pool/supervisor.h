@@ -55,6 +55,11 @@ enum { EXIT_CANNOT_START = 125 };
 _Noreturn void mp_supervisor_run(struct supervisor *supervisor);
 
 void mp_close_bond(struct seat *seat);
+/* Kill a worker, and all if that cannot be done. */
+void mp_must_kill(struct supervisor *sup, uint32_t number);
+
+/* limit.c: enforce limits, where there are any; when to look again. */
+int64_t mp_expire_all(struct supervisor *sup);
 
 /* child.c: in the worker just forked, with every signal blocked. */
 _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number);

@@ -25,6 +25,17 @@ struct worker {
     int64_t slow_ns; /* an item that takes longer is among the slowest */
 };
 
+/* A chunk that a worker holds.  The first three are known when it is claimed. */
+struct holding {
+    const struct job_shm *job;
+    chunk_word *word;
+    uint64_t claimed;
+    uint64_t chunk;
+    uint64_t first; /* item */
+    uint64_t count; /* items */
+    uint64_t shown; /* the index of the first, for people */
+};
+
 enum worker_end {
     WORKER_LEFT,    /* the pool closes: nobody is to take its place */
     WORKER_RETIRED, /* it has run its number of items */
@@ -44,6 +55,8 @@ int64_t mp_meter_ran(const struct worker *worker);
 /* Supervisor: the worker is dead, and `peak` more than any before has had, or 0. */
 void mp_meter_bury(struct worker_shm *record, uint64_t peak);
 
+/* run.c.  Run a chunk that was just claimed: CHUNK_DONE or CHUNK_FAILED, with its outcome written. */
+enum chunk_state mp_run_chunk(struct worker *worker, struct holding *held);
 /* What was left with mproc_fail() since the last task, if anything: WORKER_TEXT_MAX bytes. */
 const char *mp_worker_fail_text(void);
 

@@ -24,6 +24,7 @@ static _Noreturn void pretend_exit(int status);
 #define _exit               pretend_exit
 #include "pool/bury.c"
 #include "pool/child.c"
+#include "pool/limit.c"
 #include "pool/supervisor.c"
 
 enum { WORKERS = 3, FIRST_PID = 1 << 24 }; /* no pid of Linux is so high */
@@ -140,7 +141,7 @@ static void do_something(void)
         kill_stopping(&sup);
         break;
     case 3:
-        expire_all(&sup);
+        mp_expire_all(&sup);
         break;
     case 4:
         start_due(&sup);
