@@ -470,9 +470,10 @@ static void a_lone_task_costs_ten_where_both_sleep(void **state)
         skip();
     print_counts(&counts, "a lone task", MANY_TASKS);
     assert_true(counts.total[HOST] > 0 && counts.total[WORKER] > 0);
-    /* At the first mark a worker may not be back yet from the task before. */
+    /* At the first mark a worker may not be back yet from the task before, and a few be woken for
+     * nothing, by what was left in the pipe when another was faster. */
     assert_true(counts.total[HOST] + counts.total[WORKER] <=
-                CALLS_PER_TASK * (MANY_TASKS + counts.timeouts) + WORKERS);
+                CALLS_PER_TASK * (MANY_TASKS + counts.timeouts) + 4 * WORKERS);
     assert_int_equal(counts.total[SUPERVISOR], 0);
 }
 
