@@ -90,6 +90,12 @@ static int sleep_on_bell(mproc_pool *pool, int64_t deadline)
     case AWAKE_BELL_ENDED:
         break;
     }
+    if (pool->crew.serving) { /* without processes: a task still runs, and what it has is its own */
+        mp_pool_unlock(pool);
+        mp_pause();
+        mp_pool_lock(pool);
+        return 0;
+    }
     mp_generation_died(pool);
     return 0;
 }

@@ -169,7 +169,9 @@ static enum service serve(struct worker *worker, uint32_t id)
     mp_prefetch(&job->out_size); /* all of them at once: the host has just written there */
     mp_prefetch(&job->word);
     words = mp_region_words(worker->region, job, &chunks);
-    if (!words)
+    /* Relaxed: a guess.  A ticket may be older than the job that the slot has now, which may have
+     * many chunks; those of one job have one id. */
+    if (!words || mp_word_view(atomic_load_explicit(words, memory_order_relaxed)).id != id)
         return SERVED;
     at = chunks / worker->region->workers * worker->number;
     for (uint64_t tried = 0; tried < chunks; tried++) {
