@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Checks protocol.pml, sleeper.pml and queue.pml exhaustively in a list of small configurations: those that must hold,
-# and those with a mutation, in which the checker must find the error: the table of what each load, store,
-# CAS and ring of the protocol is good for.  Needs spin and a C compiler.
+# Checks protocol.pml, queue.pml and sleeper.pml exhaustively in a list of small configurations: those that
+# must hold, and those with a mutation, in which the checker must find the error: the table of what each
+# load, store, CAS and ring of the protocol is good for.  Needs spin and a C compiler.
 #
 #   check.sh [--long] [pattern]     --long adds the large configurations; pattern picks rows (grep)
 #
@@ -23,40 +23,38 @@ trap 'exit 1' HUP INT TERM
 # What is expected (none: errors 0; assert, end, cycle: the kind of the error), the configuration, and what
 # is wrong in it.  NP: searched for non-progress cycles, the others for assertions and invalid end states;
 # REVERSE: in another order, which comes upon the error sooner.
-# Some mutations find nothing.  What three of them leave out is there to be prompt; and a bell that is read
-# empty after the look (M_DRAIN_LATE) loses nothing, because each sleep begins with a look of its own.
+# Some mutations find nothing.  What four of them leave out is there to be prompt; a ticket that is
+# noted early (M_NOTE_FIRST) is served twice at most; and a bell that is read empty after the look
+# (M_DRAIN_LATE) loses nothing, because each sleep begins with a look of its own.
 cat >"$tmp/list" <<'LIST'
 none   NKILL=1 NJ=2 NTK=1 | as the code is
-none   NKILL=0 NJ=2 | as the code is
+none   NKILL=0 NJ=2 TK=1 | as the code is
 none   NKILL=0 NJ=3 NC=1 | as the code is
 none   NKILL=0 NJ=1 NC=3 NW=3 NTK=1 | as the code is
-none   NKILL=1 NJ=1 ANYORDER | as the code is
-none   NKILL=2 NJ=1 NTK=1 RETRY=1 | as the code is
+none   NKILL=1 NJ=1 NTK=1 ANYORDER | as the code is
+none   NKILL=2 NJ=1 NC=1 NTK=1 RETRY=1 | as the code is
 none   NKILL=1 NJ=1 NTK=1 NP | as the code is
 none   NKILL=0 NJ=2 NTK=1 NRETIRE=1 NP | as the code is
-none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1 | as the code is
-none   NKILL=0 NJ=3 NS=2 NC=1 NTK=1 THREADS | as the code is
-none   NKILL=1 NJ=2 NC=1 NTK=1 THREADS | as the code is
-none   NKILL=0 NJ=2 NS=2 NC=1 TK=2 PAGES | as the code is
-none   NKILL=1 NJ=1 CANCEL | as the code is
-none   NKILL=1 NJ=1 NC=1 CANCEL NSTOP=1 RETRY=1 | as the code is
+none   NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 | as the code is
+none   NKILL=0 NJ=3 NS=2 NC=1 NTK=1 TK=1 THREADS | as the code is
+none   NKILL=1 NJ=2 NC=1 NTK=1 TK=1 THREADS | as the code is
+none   NKILL=1 NJ=1 NC=1 WK=2 LATEIDLE | as the code is
+none   NKILL=1 NJ=1 NTK=1 CANCEL | as the code is
+none   NKILL=1 NJ=1 NC=1 NTK=1 CANCEL NSTOP=1 RETRY=1 | as the code is
 none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 CANCEL THREADS | as the code is
 none   NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY CANCEL | as the code is
 none   NKILL=1 NJ=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY | as the code is
-none   NKILL=2 NJ=1 NC=1 NTK=1 RETRY=1 NDELAY=1 | as the code is
-none   NKILL=2 NJ=1 NTK=1 NDELAY=2 NOFORK | as the code is
+none   NKILL=1 NJ=1 NC=1 NTK=1 NDELAY=1 NOFORK | as the code is
 none   NKILL=1 NJ=1 NTK=1 NRETIRE=1 | as the code is
 none   NKILL=0 NJ=2 NRETIRE=2 NTK=1 | as the code is
 none   NKILL=1 NJ=1 NTK=1 FAILHINT | as the code is
 none   NKILL=0 NJ=1 FAILHINT CANCEL | as the code is
 none   NKILL=0 NJ=2 TAGS=1 | as the code is
 none   NKILL=0 NJ=3 TAGS=2 NTK=1 | as the code is
-none   NKILL=1 NJ=2 NC=1 TAGS=1 | as the code is
+none   NKILL=1 NJ=2 NC=1 NTK=1 TAGS=1 | as the code is
 none   NKILL=0 NJ=3 TAGS=1 VARC NTK=1 | as the code is
 none   NKILL=1 NJ=1 NC=1 NTK=1 NEXP=1 NSTUCK=1 | as the code is
-none   NKILL=1 NJ=1 NC=1 NSTUCK=1 | as the code is
 none   NKILL=0 NJ=2 NC=1 NTK=1 NEXP=1 NSTUCK=1 | as the code is
-none   NKILL=0 NJ=1 NEXP=1 RETRY=1 | as the code is
 none   NKILL=0 NJ=1 NTK=1 NEXP=1 NSTUCK=1 RETRY=1 | as the code is
 none   NKILL=0 NJ=2 NC=1 NTK=1 TAGS=1 NEXP=1 NSTUCK=1 PROMPT | as the code is
 none   NKILL=0 NJ=3 NC=1 NTK=1 TAGS=2 NEXP=1 PROMPT | as the code is
@@ -64,9 +62,8 @@ none   NKILL=0 NJ=1 NSUP=1 PDRACE | as the code is
 none   NKILL=0 NJ=2 NSUP=1 NTK=1 | as the code is
 none   NKILL=1 NJ=1 NTK=1 NHOST=1 | as the code is
 none   NKILL=0 NJ=2 NTERM=1 NTK=1 | as the code is
-none   NKILL=1 NJ=1 NC=1 NTK=1 NTERM=1 NSUP=1 NDELAY=1 | as the code is
-none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 | as the code is
-none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 THREADS | as the code is
+none   NKILL=1 NJ=1 NC=1 NTK=1 NTERM=1 NSUP=1 | as the code is
+none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 TK=1 LAST NTERM=1 NSTUCK=1 THREADS | as the code is
 none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 THREADS CANCEL NW=1 | as the code is
 end    NKILL=1 NJ=2 NC=1 M_NOTAG | claim: CAS without the tag
 assert NKILL=1 NJ=2 M_CLAIM_STORE | claim: load and store, no CAS
@@ -82,8 +79,8 @@ end    NKILL=0 NJ=2 M_CHECK_FIRST | the look back before the finish
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_READY | no ready bit at the end of a job
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_RING | no ring at the end of a job
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_RING_FIRST | the ring before the ready bit
-end    NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_NO_RING2 | host_waits 2 not rung when a ticket is taken
-end    NW=1 NKILL=0 NJ=2 NS=2 NC=1 TK=2 PAGES M_NO_RING2 | the same, with a queue whose room comes only when it is empty
+end    NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_NO_RING2 | host_waits 2 not rung when a ticket is popped
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_IDLE_LATE | idle when it has looked a last time
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSTUCK=1 CANCEL NSTOP=1 M_NO_NOTE | the ticket is not noted
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSTUCK=1 CANCEL NSTOP=1 M_CLEAR_FIRST | the ticket is cleared before it is served
 cycle  NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NP M_TICKET_STAYS | the ticket is never cleared
@@ -123,12 +120,14 @@ end    NW=1 NKILL=0 NJ=2 NC=1 NTK=1 M_SAME_TAG | publish: the tag does not chang
 assert NKILL=0 NJ=2 NC=1 TAGS=1 M_DESC_LATE | publish: the words before the descriptor
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_POST_FIRST | publish: the ticket before the words
 end    NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_TICKET_DROP | a ticket for a full queue is dropped
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_WAKE | nobody is woken
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_WAKE_FIRST | who is idle is looked at before the push
+assert NW=1 NKILL=0 NJ=2 NC=1 NTK=1 M_WAKE_ERROR | a full wake pipe is an error
+end    NKILL=0 NJ=2 NS=2 NC=1 NTK=1 WK=1 LAST NTERM=1 NSTUCK=1 | a wake pipe that is full before all are woken
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_HW | host_waits is not set
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_HW_LATE | host_waits is set after the look
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_NO_LOOK | no look after host_waits is set
 end    NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_NO_HW2 | a backlog is not told
-end    NKILL=0 NJ=2 NS=2 NC=1 NTK=2 LAST NTERM=1 NSTUCK=1 THREADS M_SUBMIT_HW | a backlog is told by the sleeper alone
-end    NKILL=1 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 M_NO_RETRY | no post after a backlog was told
 end    NKILL=0 NJ=1 FAILHINT NTK=1 M_READY_LATE | the ready bit is cleared after the look
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 M_READY_KEPT | the ready bits are not looked at
 end    NKILL=1 NJ=1 NC=1 NTK=1 M_NO_SWEEP | deaths are not looked at
@@ -140,12 +139,43 @@ end    NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY CANCEL M_CANCEL_ONCE |
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 CANCEL NSTOP=1 M_STOP_STORE | stop: load and store, no CAS
 assert NW=1 NKILL=0 NJ=1 NC=1 NTK=1 CANCEL NSTOP=1 M_STOPPING_TERMINAL | stop: STOPPING counts as ended
 end    NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 CANCEL NW=1 M_NO_NUDGE | a cancel does not wake the sleeper
-none   NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_RING1 | host_waits 2 not rung at the end of a job: a ticket is taken
+none   NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_RING1 | host_waits 2 not rung at the end of a job: a ticket is popped
+none   NKILL=1 NJ=1 NTK=1 M_NOTE_FIRST | the ticket noted before it is popped: served twice
 none   NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 M_EVENT_FIRST | a death told before the burial: the replacement looks back
 none   NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 M_NO_DEATHS | deaths not counted: the same; the code does, to be prompt
 none   NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_DRAIN_LATE | the bell is read empty after the look
 none   NKILL=1 NJ=1 NC=1 NTK=1 M_DRAIN_LATE | the same, with two workers
 none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 M_DRAIN_LATE | the same, where no job waits for another
+none   FILE=queue NT=3 | as the code is
+none   FILE=queue NT=2 NKILL=1 NOFORK | as the code is
+none   FILE=queue NT=2 NP | as the code is
+none   FILE=queue NT=3 TK=3 BUSY | as the code is
+none   FILE=queue NT=2 TK=3 NKILL=1 BUSY | as the code is
+assert FILE=queue NT=2 NKILL=1 NOFORK TK=1 | a queue with fewer places than there are workers
+assert FILE=queue NT=3 WK=1 | a wake pipe that is full before all are woken
+assert FILE=queue NT=3 PAGES | a wake pipe that has room again only when it is empty
+assert FILE=queue NT=3 M_POP_STORE | pop: a store, no CAS
+assert FILE=queue NT=3 M_POP_ADD | pop: an addition, no CAS
+assert FILE=queue NT=3 M_ENTRY_LATE | pop: the entry is read after the CAS
+assert FILE=queue NT=3 M_TAIL_FIRST | push: the tail before the entry
+assert FILE=queue NT=3 M_NO_FULL | push: the head is not looked at
+assert FILE=queue NT=3 M_HEAD_KEPT | push: the head is looked at once
+assert FILE=queue NT=2 M_IDLE_LATE | idle when it has looked a last time
+assert FILE=queue NT=2 M_NO_LAST_LOOK | idle, and no look after it
+assert FILE=queue NT=2 M_WAKE_FIRST | who is idle is looked at before the push
+assert FILE=queue NT=2 M_NO_WAKE | nobody is woken
+assert FILE=queue NT=3 M_WAKE_ONE | one byte for whatever was pushed
+assert FILE=queue NT=2 BUSY M_LOOKS_STILL | a worker looks out, as it says, until it has popped
+assert FILE=queue NT=2 BUSY M_COUNT_FIRST | who looks out is counted before the head is read
+assert FILE=queue NT=2 TK=3 NKILL=1 NOFORK BUSY M_DEAD_LOOKS | who died looking out is counted still
+assert FILE=queue NT=3 TK=1 M_RING2_FIRST | host_waits 2 looked at before the pop
+assert FILE=queue NT=3 M_NO_RING2 | host_waits 2 not looked at
+assert FILE=queue NT=3 M_NO_RETRY | no push after a backlog was told
+assert FILE=queue NT=3 M_NO_HW2 | a backlog is not told
+assert FILE=queue NT=3 M_SUBMIT_HW | a backlog is told by who is to sleep alone
+assert FILE=queue NT=3 M_NO_FLUSH | who is to sleep does not push what is due
+assert FILE=queue NT=2 NKILL=1 NOFORK M_NO_LOST | a death is not told
+none   FILE=queue NT=2 NKILL=1 NOFORK M_NO_STRANDED | who sleeps counts on those who look out: the code looks, for one that is stopped
 none   FILE=sleeper NT=2 | as the code is
 none   FILE=sleeper NT=2 NEVER | as the code is
 none   FILE=sleeper NT=2 NEVER NLATE=0 NLOOK=0 NP | as the code is
@@ -165,21 +195,6 @@ assert FILE=sleeper NT=2 NEVER NLATE=0 M_NO_NUDGE | who ends the sleeper's job s
 cycle  FILE=sleeper NT=2 NEVER NLATE=0 NLOOK=0 NP M_NUDGE_ALL | the others are nudged, and not signalled
 none   FILE=sleeper NT=2 M_DRAIN_LATE | the bell is read empty after the look
 end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 M_CHECK_FIRST | a waiter lets go of the lock before it waits
-none   FILE=queue NSTUCK=1 NP | as the code is
-none   FILE=queue NKILL=1 NT=2 NSTUCK=1 | as the code is
-none   FILE=queue NW=1 NKILL=2 | as the code is
-assert FILE=queue M_POP_STORE | pop: the head is stored, no CAS
-end    FILE=queue M_PUSH_FULL | push: the ring may be full
-end    FILE=queue M_ENTRY_LATE | push: the tail moves before the entry is written
-end    FILE=queue M_LOOK_FIRST | a worker looks, and says then that it is idle
-end    FILE=queue M_NO_LOOK | a worker says that it is idle, and does not look
-end    FILE=queue M_AWAKE_EARLY | a worker is not idle any more before it sleeps
-end    FILE=queue M_IDLE_FIRST | the host looks who is idle before it pushes
-end    FILE=queue NSTUCK=1 M_LOOKS_STILL | a worker looks out, as it says, until it has popped
-end    FILE=queue NSTUCK=1 M_COUNT_FIRST | the host counts who looks out before it reads the head
-end    FILE=queue NT=2 NKILL=1 NSTUCK=1 M_DEAD_LOOKS | who died looking out is counted still
-end    FILE=queue NT=2 NSTUCK=1 M_ONE_BYTE | the host wakes one for two tickets
-end    FILE=queue NKILL=1 M_NO_AGAIN | what a death may have lost is not pushed again
 LIST
 [ "$long" ] && cat >>"$tmp/list" <<'LIST'
 none   NKILL=1 NJ=2 | as the code is
@@ -195,21 +210,38 @@ none   NKILL=1 NJ=3 NTK=1 NC=1 | as the code is
 none   NKILL=1 NJ=2 NTK=1 NP | as the code is
 none   NKILL=1 NJ=3 TAGS=1 NC=1 NTK=1 | as the code is
 none   NKILL=1 NJ=2 NTK=1 TAGS=1 | as the code is
-none   NKILL=1 NJ=2 NS=2 NC=1 | as the code is
-none   NKILL=0 NJ=3 NS=2 NC=1 NTK=1 CANCEL THREADS | as the code is
+none   NKILL=1 NJ=2 NS=2 NC=1 TK=1 | as the code is
+none   NKILL=0 NJ=3 NS=2 NC=1 NTK=1 TK=1 CANCEL THREADS | as the code is
 none   NKILL=1 NJ=2 NC=1 NTK=1 NEXP=1 NSTUCK=1 | as the code is
 none   NKILL=1 NJ=1 CANCEL NSTOP=1 RETRY=1 | as the code is
 none   NKILL=1 NJ=1 NRETIRE=1 NDELAY=1 NTK=1 | as the code is
 none   NKILL=1 NJ=1 NSUP=1 NTK=1 | as the code is
-none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1 TK=2 PAGES | as the code is
+none   NKILL=1 NJ=2 NTK=1 WK=2 LATEIDLE | as the code is
 none   NKILL=0 NJ=2 NTK=1 FAILHINT CANCEL | as the code is
 none   NKILL=2 NJ=1 NC=1 NDELAY=2 RETRY=1 | as the code is
 none   NKILL=1 NJ=1 NHOST=1 | as the code is
 none   NKILL=1 NJ=1 NC=3 NW=3 NTK=1 | as the code is
 none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 CANCEL NSTOP=1 | as the code is
+none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 | as the code is
+end    NKILL=0 NJ=2 NS=2 NC=1 NTK=2 TK=1 LAST NTERM=1 NSTUCK=1 THREADS M_SUBMIT_HW | a backlog is told by the sleeper alone
+end    NKILL=1 NJ=2 NS=2 NC=1 NTK=1 TK=1 LAST NTERM=1 NSTUCK=1 M_NO_RETRY | no post after a backlog was told
+end    NKILL=1 NJ=1 NTK=1 TK=1 NDELAY=1 NOFORK | a queue with fewer places than there are workers
+none   NKILL=1 NJ=1 ANYORDER | as the code is
+none   NKILL=2 NJ=1 NTK=1 RETRY=1 | as the code is
+none   NKILL=1 NJ=1 CANCEL | as the code is
+none   NKILL=1 NJ=1 NC=1 CANCEL NSTOP=1 RETRY=1 | as the code is
+none   NKILL=2 NJ=1 NTK=1 NDELAY=2 NOFORK | as the code is
+none   NKILL=1 NJ=2 NC=1 TAGS=1 | as the code is
+none   NKILL=1 NJ=1 NC=1 NTK=1 NTERM=1 NSUP=1 NDELAY=1 | as the code is
+none   NKILL=1 NJ=1 NC=1 NSTUCK=1 | as the code is
+none   NKILL=0 NJ=1 NEXP=1 RETRY=1 | as the code is
+none   NKILL=2 NJ=1 NC=1 NTK=1 NDELAY=2 NOFORK | as the code is
+none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1 TK=1 | as the code is
+none   NKILL=2 NJ=1 NC=1 NTK=1 RETRY=1 NDELAY=1 | as the code is
+none   FILE=queue NT=2 NKILL=1 | as the code is
+none   FILE=queue NT=3 NKILL=1 NOFORK BUSY TK=4 | as the code is
+none   FILE=queue NW=3 NT=2 | as the code is
 none   FILE=sleeper NCANCEL=1 NLOOK=0 NLATE=1 | as the code is
-none   FILE=queue NKILL=1 NSTUCK=1 | as the code is
-none   FILE=queue NT=2 NKILL=2 NSTUCK=1 | as the code is
 LIST
 grep -e "$pattern" "$tmp/list" >"$tmp/rows"
 

@@ -2,26 +2,33 @@
 /*
  * protocol.pml - Promela model of the claim / crash / deadline / close protocol of libmproc.
  *
- * It is kept equal to src/shm/word.c and src/pool/{worker,supervisor,submit,gather}.c: one step here for
- * each load, store, compare-and-swap, read and write there that another process can see, in the same
- * order.  Who changes one changes the other.  One host (with threads of which one at a time sleeps; how
- * they pass that on is sleeper.pml), one supervisor, NW workers, NS job slots that are reused for NJ jobs,
- * NC chunks per job, a ticket queue with room for TK tickets (a channel here; queue.pml shows that it is one,
- * and who is woken for a ticket), a bell pipe of which only "empty or not" and
- * "at end of file" matter; SIGKILL of any worker, of the supervisor and of the host at any step, SIGKILLs
- * that arrive later than they were sent, deadlines, tasks that never return, early close of a job (cancel,
- * first failure), retries, workers that retire, replacements that cannot be started at once or ever, tags
- * that come round.
+ * It is kept equal to src/shm/{word,queue}.c and src/pool/{worker,supervisor,submit,gather}.c: one step
+ * here for each load, store, compare-and-swap, read and write there that another process can see, in the
+ * same order.  Who changes one changes the other.  One host (with threads of which one at a time sleeps;
+ * how they pass that on is sleeper.pml), one supervisor, NW workers, NS job slots that are reused for NJ
+ * jobs, NC chunks per job, a queue with room for TK tickets (its loads and stores are queue.pml), a wake
+ * pipe with room for WK bytes, a bell pipe of which only "empty or not" and "at end of file" matter;
+ * SIGKILL of any worker, of the supervisor and of the host at any step, SIGKILLs that arrive later than
+ * they were sent, deadlines, tasks that never return, early close of a job (cancel, first failure),
+ * retries, workers that retire, replacements that cannot be started at once or ever, tags that come round.
  *
  * The steps that are easy to get wrong, each with a mutation that shows why it is there (check.sh has the
  * table of all):
  *
  *   The host sleeps on the bell pipe alone.  Its only writers are the supervisor and the workers, so
  *     its end of file says that every process of the generation is gone (M_EOF_EARLY).
+ *   A worker sets its idle bit before it looks at the queue a last time and sleeps (M_IDLE_LATE); the host
+ *     looks at those bits after the push (M_WAKE_FIRST), and writes a byte for each ticket, but for no more
+ *     than are idle (M_WAKE_ONE of queue.pml).  A full pipe has bytes for all (M_WAKE_ERROR): so it holds at
+ *     least as many as there are workers (WK), or a job waits for another, and a death may lose the only one.
+ *   A worker that dies may have read a byte, or popped a ticket, and nobody else has either.  Its
+ *     replacement looks at the queue before it sleeps; where that comes late or never, the host posts
+ *     again, and that wakes.  For that the queue has at least as many places as there are workers: full, it
+ *     would take no post, and a sleeper would sleep on.
  *   host_waits is 0 awake; 1 ring when a job has ended; 2 there is a backlog, ring when a ticket has
- *     been taken as well (M_NO_RING2).  It is 1 before the last post and the last look (M_HW_LATE), and made 2
- *     by any post that leaves a backlog while a thread sleeps or is about to; then the post is tried once
- *     more (M_NO_RETRY, M_SUBMIT_HW).
+ *     been popped as well (M_NO_RING2).  It is 1 before the last post and the last look (M_HW_LATE), and
+ *     made 2 by any post that leaves a backlog while a thread sleeps or is about to; then the post is tried
+ *     once more (M_NO_RETRY, M_SUBMIT_HW).
  *   A worker that reads end of file on the wake pipe marks its record `left` and is not replaced
  *     (M_NO_LEFT, M_RETIRE_LEFT).  Every other dead worker is, during close too.  The supervisor exits
  *     when all have left.
@@ -47,13 +54,22 @@
  *     again (M_BURY_ONCE).  Of a word that has ended the attempts and the worker are 0.
  *   The words of a slot stay where they are.  In the code a job may have others than the last one of its
  *     slot; the id in each word names the slot, and words lie in memory that never holds anything else.
- *   A job has one ticket due at most where the queue is full; the code remembers as many as there are workers.
+ *   The queue is a channel: a CAS that fails changes nothing, and is made anew (queue.pml has it in steps).
+ *   A pop that finds nothing and the idle bit are one step, and so are the look at the bits and the bytes.
+ *   An idle bit is cleared as its worker reads a byte, or dies.  In the code the worker and its replacement
+ *     do that later (LATEIDLE): the host then writes a byte too many.
+ *   Nobody looks out for a ticket before it is idle, and a host that sleeps wakes no more than one that is
+ *     awake (queue.pml has both).
+ *   Bytes that find the pipe full are dropped; in the code that is all of one write, or none.
+ *   The backlog is posted in the order of the slots; the code does it in the order of the jobs.
  *   The host looks at a job again from its first chunk; the code goes on from the first that had not ended.
  *   The clock of a deadline runs from the second note, after the claim.  A worker that is held up between
  *     its first note and its claim for the whole of the limit is the business of expire() alone.
  *   The supervisor's CAS goes by the tag, so it hits another claim of the same worker if the tag came round
  *     between its load and its CAS: 65,535 jobs in one slot within a few instructions (check.sh shows it with
  *     TAGS=1).  PROMPT says that this does not happen; all else holds then, whatever comes round.
+ *   The program's event loop has a bell and a flag of its own, served as those of the sleeper are: the sleeper
+ *     stands for either.
  *   A generation is not started again, and the grace of a kill is not here.
  *
  * How to run one configuration (any of the -D below may be combined; check.sh runs them all):
@@ -71,7 +87,7 @@
  * and every process gone, whatever the scheduling, without any fairness assumption.
  *
  * Parameters
- *   NW 1|2|3  NC 1|2|3  NS 1|2  NJ  TK  NTK (tickets posted per job, 1|2)  RETRY (retries per chunk)
+ *   NW 1|2|3  NC 1|2|3  NS 1|2  NJ  TK  WK  NTK (tickets posted per job)  RETRY (retries per chunk)
  *   NKILL (deaths of workers)  NSUP (of the supervisor: the pool is broken, every open job ends)
  *   NHOST (of the host)  NTERM (the host closes the control pipe: terminate, poison)
  *   NRETIRE (workers that retire after a chunk)  NDELAY (replacements that are not started at once)
@@ -86,7 +102,7 @@
  *   TAGS (number of different tags: they wrap; ghosts go by the true job number)
  *   VARC (every second job has one chunk only)
  *   PROMPT (no tag comes round while the supervisor is between its load of a word and its CAS)
- *   PAGES (a queue that was full has room again only when it is empty: harder than the code has it)
+ *   LATEIDLE (idle bits are cleared as late as in the code)
  *   PDRACE (PDEATHSIG is set by the child after the fork, the parent may be dead by then)
  *   LAST (the host waits for the last job alone and then terminates; tasks of the others may never
  *     return, with no deadline: shows that no job waits for the end of another; needs NTERM=1)
@@ -106,7 +122,7 @@
 #define NJ 2
 #endif
 #ifndef TK
-#define TK 1
+#define TK NW
 #endif
 #ifndef NTK
 #define NTK 2
@@ -140,6 +156,13 @@
 #endif
 #ifndef NSTOP
 #define NSTOP 0
+#endif
+#ifndef WK
+#if defined(LAST) || NSTOP>0 || NDELAY>0
+#define WK NW
+#else                   /* one who is awake, or comes in place of who was, takes all tickets in the end */
+#define WK 1
+#endif
 #endif
 #if (NEXP>0 || NSTUCK>0) && !defined(LAST) && NSTOP==0
 #define DEADLINES
@@ -179,13 +202,15 @@ byte rd[NW];                    /* worker record: until when; 0 none.  Here a nu
 bit  late[NW];                  /* the clock is past rd                                                */
 #endif
 bit  wleft[NW];                 /* worker record: it read the end of file of the wake pipe             */
+bit  idle[NW];                  /* it sleeps, or is about to, or is dead and did                       */
 bit  ready[NS];                 /* a worker saw every chunk of the slot's job ended                    */
 bit  deaths, lost;              /* the counter differs from the value the host saw last                */
 byte hw;                        /* host_waits: 0 awake, 1 it sleeps, 2 it sleeps with a backlog        */
+chan tq = [TK] of {byte,byte};  /* the ticket queue: {slot, tag}                                       */
 
 /* ---- pipes ------------------------------------------------------------------------------------ */
-chan tq = [TK] of {byte,byte};  /* ticket queue: {slot, tag}                                           */
-bit  tclosed;                   /* no write end of the wake pipe is open                               */
+byte wp;                        /* bytes in the wake pipe                                              */
+bit  wclosed;                   /* no write end of the wake pipe is open                               */
 bit  bp;                        /* the bell pipe is not empty                                          */
 bit  poke;                      /* control pipe: something changed, look for STOPPING words            */
 bit  cclosed;                   /* the control pipe is at end of file: terminate, or the host is gone  */
@@ -199,7 +224,7 @@ byte nk=NKILL, nsk=NSUP, nhk=NHOST, ntm=NTERM, nrt=NRETIRE, nd=NDELAY, nx=NEXP, 
 /* ---- the host's private table (global here only to keep the state small) ----------------------- */
 byte atag[NS];                  /* number of the job in the slot, 0: free                              */
 bit  closing[NS];               /* closed early                                                        */
-bit  bl[NS];                    /* backlog: a ticket of this job found the queue full                  */
+byte due[NS];                   /* backlog: so many tickets of this job are not in the queue yet       */
 
 /* ---- ghosts: not in the program, only to state the properties ---------------------------------- */
 byte ex[NJ*NC];                 /* how often the function of (job, chunk) was begun                    */
@@ -215,12 +240,15 @@ bit  guilty[NW];                /* the SIGKILL under way comes from a deadline o
 /* ---- unrolling -------------------------------------------------------------------------------- */
 #if NW>2
 #define EACHW(M) M(0) M(1) M(2)
+#define IDLE (idle[0]+idle[1]+idle[2])
 #define NOW(x) (st[0]!=x && st[1]!=x && st[2]!=x)
 #elif NW==1
 #define EACHW(M) M(0)
+#define IDLE (idle[0])
 #define NOW(x) (st[0]!=x)
 #else
 #define EACHW(M) M(0) M(1)
+#define IDLE (idle[0]+idle[1])
 #define NOW(x) (st[0]!=x && st[1]!=x)
 #endif
 #if NC>2
@@ -234,12 +262,12 @@ bit  guilty[NW];                /* the SIGKILL under way comes from a deadline o
 #define EACHS(M) M(0) M(1)
 #define NOJOB (atag[0]==0 && atag[1]==0)
 #define LASTOPEN (atag[0]==NJ || atag[1]==NJ)
-#define BACKLOG (bl[0] || bl[1])
+#define BACKLOG (due[0]!=0 || due[1]!=0)
 #else
 #define EACHS(M) M(0)
 #define NOJOB (atag[0]==0)
 #define LASTOPEN (atag[0]==NJ)
-#define BACKLOG (bl[0])
+#define BACKLOG (due[0]!=0)
 #endif
 #ifdef LAST
 #define ENOUGH (nj==NJ && !LASTOPEN)            /* what the sleeper waited for has happened */
@@ -306,6 +334,23 @@ bit  guilty[NW];                /* the SIGKILL under way comes from a deadline o
 #define CLAIM(i) atomic { if :: MINE(i) && S[s].s[i]!=DONE -> BEGIN(i) :: else fi };
 #else                   /* CAS {t, WAITING} -> {t, RUNNING, w} */
 #define CLAIM(i) atomic { if :: MINE(i) && S[s].s[i]==WAITING -> BEGIN(i) :: else fi };
+#endif
+
+/* The host has a backlog: there is room now */
+#ifdef M_NO_RING2
+#define RING2 skip
+#else
+#define RING2 atomic { if :: hw==2 -> bp=1 :: else fi }
+#endif
+#ifdef M_IDLE_LATE      /* idle when it has looked a last time */
+#define REST skip
+#else
+#define REST idle[w]=1
+#endif
+#ifdef M_NO_NOTE
+#define NOTE skip
+#else
+#define NOTE atomic { rs[w]=s; rt[w]=t }                /* one store */
 #endif
 
 #if NSTUCK>0
@@ -410,24 +455,43 @@ end_idle:
     skip;
 #endif
 again:
-    if
+    atomic {
+#ifdef LATEIDLE
+      idle[w]=0;                                        /* a predecessor died asleep */
+#endif
 #ifndef M_NO_PRED
-    :: atomic { rt[w]!=0 -> s=rs[w]; t=rt[w] }          /* a predecessor left a ticket */
-    :: rt[w]==0 ->
+      if :: rt[w]!=0 -> s=rs[w]; t=rt[w]; goto serve :: else fi;        /* or left a ticket */
+#endif
+      goto pop };
+pop:
+#ifdef M_NOTE_FIRST             /* it is popped when it is noted, if nobody was faster */
+    if :: atomic { tq?<s,t> } :: atomic { empty(tq) -> REST; goto rest } fi;
+    NOTE;
+    if :: atomic { tq?[eval(s),eval(t)] -> tq?s,t } :: atomic { else -> goto pop } fi;
 #else
-    :: true ->
-#endif
-       if
-       :: atomic { tq?s,t }                             /* pop a ticket: here a death loses it */
-       :: atomic { tclosed && empty(tq) -> goto eof }   /* end of file */
-       fi;
-#ifndef M_NO_NOTE
-       atomic { rs[w]=s; rt[w]=t };                     /* note it: one 64-bit store */
-#endif
-#ifndef M_NO_RING2
-       atomic { if :: hw==2 -> bp=1 :: else fi }        /* the host has a backlog: there is room now */
-#endif
+    if
+    :: atomic { tq?s,t }                                /* a CAS on the head: here a death loses it */
+    :: atomic { empty(tq) -> REST; goto rest }
     fi;
+    NOTE;
+#endif
+    RING2;
+    goto serve;
+rest:
+    if :: empty(tq) :: atomic { nempty(tq) -> idle[w]=0; goto pop } fi;
+#ifdef M_IDLE_LATE
+    idle[w]=1;
+#endif
+    if
+#ifdef LATEIDLE
+    :: atomic { wp>0 -> wp-- }                          /* read a byte: here a death loses it, too */
+#else
+    :: atomic { wp>0 -> wp--; idle[w]=0; goto pop }
+#endif
+    :: atomic { wp==0 && wclosed -> goto eof }          /* end of file */
+    fi;
+    atomic { idle[w]=0; goto pop };
+serve:
 #ifdef M_CLEAR_FIRST
     rt[w]=0;
 #endif
@@ -469,9 +533,10 @@ drop:
 #ifdef M_TICKET_STAYS
     atomic { s=0; t=0; e=0; ok=0; goto again };
 #else
-    atomic { rt[w]=0; rs[w]=0; s=0; t=0; e=0; ok=0; goto again };
+    atomic { rt[w]=0; rs[w]=0; s=0; t=0; e=0; ok=0; goto pop };
 #endif
 eof:
+    idle[w]=0;
 #ifndef M_NO_LEFT
     wleft[w]=1;
 #endif
@@ -479,6 +544,9 @@ eof:
   } unless { atomic { killed[w] -> goto leave } };
 leave:                  /* killed, or _exit: the same thing to everybody else */
   atomic { st[w]=ZOMBIE; killed[w]=0; pd[w]=0; pend[w]=0; guilty[w]=0; s=0; t=0; e=0; ok=0;
+#ifndef LATEIDLE
+    idle[w]=0;
+#endif
 #ifdef M_CHECK_FIRST
     v=0;
 #endif
@@ -501,7 +569,7 @@ leave:                  /* killed, or _exit: the same thing to everybody else */
 #if defined(NOFORK)
 #define STARTW(i)
 #elif defined(LONGDELAY)
-#define STARTW(i) :: atomic { st[i]==DUE && (tclosed || (NOWORKER && NOW(ZOMBIE))) -> w=i; goto start }
+#define STARTW(i) :: atomic { st[i]==DUE && (wclosed || (NOWORKER && NOW(ZOMBIE))) -> w=i; goto start }
 #else
 #define STARTW(i) :: atomic { st[i]==DUE -> w=i; goto start }
 #endif
@@ -815,29 +883,37 @@ end_w: do
 #endif
 #define INITW(i) atomic { INIT1(i) };    /* an old ticket may be good for one word before the next is written */
 
-#ifdef PAGES
-bit fullp;                      /* it was full, and has not been empty since */
-#define ROOM   (len(tq)<TK && !(fullp && len(tq)>0))
-#define NOROOM (len(tq)==TK || (fullp && len(tq)>0))
-#define TAKEN  if :: len(tq)==TK -> fullp=1 :: else -> fullp=0 fi
+/* mp_backlog_flush(): what is due into the queue, as far as there is room, then a byte for each, but for
+   no more than are idle; a full pipe wakes them all.  If a backlog is left and a thread sleeps, say so, and
+   try the queue once more                                                                             */
+#define PUSH(ss) \
+      do \
+      :: atomic { due[ss]!=0 && nfull(tq) -> \
+                  tq!ss,TAG(atag[ss]); due[ss]--; p++; if :: due[ss]==0 -> break :: else fi } \
+      :: atomic { due[ss]==0 || full(tq) -> break } \
+      od;
+#define LEAST(a,b) ((a)<(b) -> (a) : (b))
+#ifdef M_WAKE_ERROR             /* not to be told from an end that nobody reads */
+#define WAKE(n) if :: wp+n<=WK -> wp=wp+n; p=0 :: else -> goto term fi
 #else
-#define ROOM   nfull(tq)
-#define NOROOM full(tq)
-#define TAKEN  skip
+#define WAKE(n) wp=LEAST(wp+n,WK); p=0
+#endif
+#if defined(M_WAKE_FIRST)       /* who is idle is looked at before the push */
+#define FLUSH1 n=IDLE; EACHS(PUSH) atomic { WAKE(LEAST(p,n)); n=0 };
+#elif defined(M_NO_WAKE)
+#define FLUSH1 EACHS(PUSH) p=0;
+#else
+#define FLUSH1 EACHS(PUSH) atomic { WAKE(LEAST(p,IDLE)) };
 #endif
 #ifdef M_TICKET_DROP
-#define LATER(ss) skip
+#define DROP(ss) due[ss]=0;
 #else
-#define LATER(ss) bl[ss]=1
+#define DROP(ss)
 #endif
-#define POST(ss) atomic { if :: ROOM -> tq!ss,TAG(atag[ss]); TAKEN :: NOROOM -> LATER(ss) fi };
-#define PUSH(ss) atomic { if :: bl[ss] && ROOM -> bl[ss]=0; tq!ss,TAG(atag[ss]); TAKEN :: !bl[ss] || NOROOM fi };
-
-/* mp_backlog_flush(): if a backlog is left and a thread sleeps, say so, and try the pipe once more */
 #ifdef M_NO_RETRY
-#define PUSH2
+#define RETRYPUSH
 #else
-#define PUSH2 EACHS(PUSH)
+#define RETRYPUSH FLUSH1
 #endif
 #ifdef M_SUBMIT_HW              /* by the thread that is to sleep alone */
 #define TOLD (sl && BACKLOG && !other)
@@ -847,9 +923,10 @@ bit fullp;                      /* it was full, and has not been empty since */
 #define TOLD (sl && BACKLOG)
 #endif
 #define FLUSH if \
-              :: BACKLOG -> EACHS(PUSH) if :: atomic { TOLD -> hw=2 }; PUSH2 skip :: !TOLD fi \
+              :: BACKLOG -> FLUSH1 EACHS(DROP) if :: atomic { TOLD -> hw=2 }; RETRYPUSH skip :: !TOLD fi \
               :: !BACKLOG \
               fi;
+#define POST(ss,k) due[ss]=(due[ss]<k -> k : due[ss]); FLUSH
 
 #define BORN(i)  st[i]=ALIVE;
 #ifdef PDRACE
@@ -874,6 +951,10 @@ bit fullp;                      /* it was full, and has not been empty since */
 
 proctype Host() {
   byte nj, s; bit nwait, x, d, l, now, pk;
+  byte p;                       /* tickets pushed, and nobody woken */
+#ifdef M_WAKE_FIRST
+  byte n;
+#endif
   bit sl;                       /* a thread sleeps, or is about to */
   bit other;                    /* the step is made by another thread, while that one sleeps */
   bit al;                       /* every open job is looked at, after a death */
@@ -905,7 +986,7 @@ submit:                         /* every word of the slot is terminal, so nobody
   atomic { atag[s]=nj; S[s].j=nj };
 #endif
 #ifdef M_POST_FIRST
-  POST(s)
+  POST(s,NTK)
 #endif
 #ifdef TAGS
   EACHC(INITW)
@@ -916,13 +997,8 @@ submit:                         /* every word of the slot is terminal, so nobody
   S[s].j=nj;
 #endif
 #ifndef M_POST_FIRST
-  POST(s)
-#if NTK>1
-  POST(s)
+  POST(s,NTK)
 #endif
-#endif
-  atomic { if :: BACKLOG :: else -> goto posted fi };
-  FLUSH
 posted:
   atomic { s=0; if :: other -> other=0; goto sleep :: else -> goto loop fi };
 
@@ -956,13 +1032,12 @@ counts:                         /* has a worker died? */
            if :: d || l -> d=0; al=1 :: else -> goto looked fi };
 all:                            /* a ticket again, where one may be lost; then look at the job */
   atomic { if :: atag[s]==0 -> goto next :: else fi;
-           if :: l && !closing[s] && !bl[s] :: else -> goto job fi };
+           if :: l && !closing[s] && due[s]==0 :: else -> goto job fi };
   EACHC(WAITS)
   atomic { if :: nwait -> nwait=0 :: else -> goto job fi };
 #ifndef M_NO_REPOST
-  POST(s)
+  POST(s,1)
 #endif
-  FLUSH
   goto job;
 #endif
 looked:
@@ -1024,7 +1099,7 @@ job:                            /* slot s: first end what must not begin, then l
 #endif
 #endif
   EACHC(LOOK)
-  atomic { over[atag[s]]=1; atag[s]=0; closing[s]=0; bl[s]=0; ended=1; goto next };
+  atomic { over[atag[s]]=1; atag[s]=0; closing[s]=0; due[s]=0; ended=1; goto next };
 undone:
 #if defined(CANCEL) && defined(FAILHINT)
   if :: atomic { !closing[s] && !other -> closing[s]=1; goto job } :: true fi;  /* one has failed */
@@ -1043,7 +1118,7 @@ next:
 #endif
 
 term:                           /* terminate, or poison: the supervisor kills every worker */
-  tclosed=1;
+  wclosed=1;
 #ifndef M_TERM_OPEN
   cclosed=1;
 #endif
@@ -1054,15 +1129,15 @@ gendead:                        /* every process of the generation is gone: no o
     assert(NTERM>ntm || NSUP>nsk);
 #endif
     EACHS(LATEMARK)             /* the pool is broken: each open job ends, with an error where it must */
-    tclosed=1; cclosed=1; goto fin
+    wclosed=1; cclosed=1; goto fin
   };
 
 close:                          /* no job is open */
-  tclosed=1;
+  wclosed=1;
   LIFE_EOF;
   goto fin
   } unless { hostkilled };
-  atomic { cclosed=1; tclosed=1 };
+  atomic { cclosed=1; wclosed=1 };
 fin: skip
 }
 

@@ -1,235 +1,317 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * queue.pml - Promela model of the ticket queue, src/shm/queue.c, and of who is woken for a ticket:
- * flush_once() in src/pool/submit.c, take_ticket() and sleep_till_woken() in src/pool/worker.c.
- * protocol.pml takes the queue for a channel whose tickets somebody reads; here is shown that it is one.
+ * queue.pml - Promela model of the ticket queue and of who sleeps beside it: src/shm/queue.c,
+ * take_ticket() and sleep_till_woken() of src/pool/worker.c, mp_backlog_flush() of src/pool/submit.c.
  *
- * The host pushes NT tickets, two at a time, into a ring of Q entries; NW workers pop them, say that they
- * look out for one for a while when there is none, are idle then, and sleep in a read of the wake pipe.
- * Nobody is woken where as many look out as there are tickets.  Up to NKILL of them die anywhere: a
- * ticket in hand is then lost, and the host, told of the death, pushes again what is not done.  Up to
- * NSTUCK tasks do not return before all others are done.
+ * protocol.pml has a pop as one step, and a queue that keeps its promise.  Here are the loads and stores
+ * of the ring: a host pushes NT tickets, as many at a time as it likes, into TK places; NW workers pop
+ * them.  One that finds none looks out for a while, and then sleeps.  A task returns, or never does; so a ticket has to wake somebody else.  NKILL workers die at any
+ * step, and are replaced, or never (NOFORK): the host then posts one ticket more.  If the dead worker had
+ * popped none, that one is for a job which has its ticket in the queue already, before it: who pops it
+ * finds nothing to do, and pops another.
  *
- * What must hold: every ticket is done once and by its own entry, whoever sleeps, and all processes come to
- * their end when the host has closed the pipe.  A ticket that nobody pops is an invalid end state.
+ * What must hold: each ticket is popped once, in order.  When nothing moves any more and somebody sleeps,
+ * all tickets were pushed, and all but such spare ones popped.
  *
- * Memory is sequentially consistent here.  In the code that a worker is no more idle may be seen late: a
- * byte too many, as after a death.
+ *   WK    bytes that the wake pipe holds.  A write that finds it full has written: so it needs as many as
+ *         there are workers
+ *   BUSY  the host never sleeps, and so never wakes for all tickets that are there (TK at least NT)
+ *   PAGES a pipe that was full has room again only when it is empty
  *
- *   M_POP_STORE     the head is stored, and not exchanged for what was loaded
- *   M_PUSH_FULL     a full ring is pushed to
- *   M_LOOK_FIRST    a worker looks at the queue, and says then that it is idle
- *   M_NO_LOOK       it does not look once it has said so
- *   M_AWAKE_EARLY   it is not idle any more before it reads the pipe
- *   M_IDLE_FIRST    the host looks who is idle before it pushes
- *   M_ONE_BYTE      it wakes one, whatever it has pushed
- *   M_NO_AGAIN      it does not push again what a death may have lost
- *   M_ENTRY_LATE    the tail moves before the entry is written
- *   M_LOOKS_STILL   a worker looks out, as it says, until it has popped
- *   M_COUNT_FIRST   the host counts who looks out before it reads the head
- *   M_DEAD_LOOKS    who died looking out is counted still
+ *   M_POP_STORE    the head is stored, and not exchanged
+ *   M_POP_ADD      the head is counted up by whoever saw a ticket
+ *   M_ENTRY_LATE   the entry is read when the head is past it
+ *   M_TAIL_FIRST   the tail is stored before the entry
+ *   M_NO_FULL      the head is not looked at before the push
+ *   M_HEAD_KEPT    the head is looked at once
+ *   M_IDLE_LATE    a worker is idle when it has looked a last time
+ *   M_NO_LAST_LOOK it does not look again when it is idle
+ *   M_WAKE_FIRST   who is idle is looked at before the push
+ *   M_NO_WAKE      nobody is woken
+ *   M_WAKE_ONE     one byte is written for whatever was pushed
+ *   M_RING2_FIRST  host_waits is looked at before the pop
+ *   M_NO_RING2     it is not looked at
+ *   M_NO_RETRY     the queue is not tried again when the backlog is told
+ *   M_NO_HW2       a backlog is not told
+ *   M_SUBMIT_HW    it is told by the thread that is to sleep alone
+ *   M_NO_FLUSH     who sleeps does not first post what is due
+ *   M_NO_LOST      a death is not told
+ *   M_LOOKS_STILL  a worker looks out, as it says, until it has popped
+ *   M_COUNT_FIRST  who looks out is counted before the head is read
+ *   M_DEAD_LOOKS   who died looking out is counted still
+ *   M_NO_STRANDED  who sleeps counts on those who look out
  */
 #ifndef NW
 #define NW 2
 #endif
+#ifndef TK
+#define TK NW
+#endif
+#ifndef WK
+#define WK NW
+#endif
 #ifndef NT
 #define NT 3
-#endif
-#ifndef Q
-#define Q 2
 #endif
 #ifndef NKILL
 #define NKILL 0
 #endif
-#ifndef NSTUCK
-#define NSTUCK 0
-#endif
 
-/* ---- shared memory, and the pipe ----------------------------------------------------------------- */
-byte ring[Q], head, tail;       /* counts of tickets ever popped and pushed */
-bit idle[NW], looking[NW], killed[NW];
-byte wake;                      /* bytes in the wake pipe: room for as many as there are workers */
-bit closed;
-byte lost, lost_seen;           /* deaths */
-byte nkill=NKILL, nstuck=NSTUCK;
+/* ---- shared memory and pipes -------------------------------------------------------------------- */
+byte q[TK], head, tail;         /* a ticket is its number, from 1 on */
+bit  idle[NW], looking[NW];
+byte hw;
+byte wake;                      /* bytes in the wake pipe */
+bit  bell;
+bit  lost;                      /* a worker has died, and the host has not seen it */
 
-/* ---- ghosts --------------------------------------------------------------------------------------- */
-bit done[NT];                   /* as the chunk words say */
-byte busy[NW];                  /* 1 + the ticket of a task that does not return yet */
+/* ---- ghosts ------------------------------------------------------------------------------------- */
+bit  asleep[NW];
+byte popped;                    /* so many tickets */
+bit  dying[NW];
+byte nk=NKILL;
+bit  posted;                    /* all of them */
+bit  spare[NT+NKILL+2];         /* this ticket is */
+byte need=NT, served;           /* tickets that are not */
+bit  robbed;                    /* the worker that has died had popped one */
 
-#if NT==2
-#define DONE (done[0] && done[1])
-#define OTHERS(t) (done[1-(t)])
+#if NW>2
+#define EACHW(M) M(0) M(1) M(2)
+#define SLEEPS (asleep[0] || asleep[1] || asleep[2])
+#define IDLE (idle[0]+idle[1]+idle[2])
+#define LOOKING (looking[0]+looking[1]+looking[2])
 #else
-#define DONE (done[0] && done[1] && done[2])
-#define OTHERS(t) (((t)==0 || done[0]) && ((t)==1 || done[1]) && ((t)==2 || done[2]))
-#endif
-#if NW==1
-#define IDLE idle[0]
-#define LOOKING looking[0]
-#else
+#define EACHW(M) M(0) M(1)
+#define SLEEPS (asleep[0] || asleep[1])
 #define IDLE (idle[0]+idle[1])
 #define LOOKING (looking[0]+looking[1])
 #endif
 
-proctype Worker(byte w) {
-  byte h, t; bit have;
+/* ---- a worker ----------------------------------------------------------------------------------- */
+#define RING2 atomic { if :: hw==2 -> bell=1 :: else fi }
+#define POPPED popped++; assert(id==popped); if :: !spare[id] -> served++; have=1 :: else fi
 
-start:
+proctype Worker(byte w) {
+  byte h, id; bit have, slept;
+begin:
   {
-    idle[w]=0;                  /* a predecessor may have died asleep */
+  idle[w]=0;                    /* a predecessor died asleep */
 pop:
-    h=head;
-    do
-    :: h<tail ->
-       t=ring[h%Q];
+#ifdef M_RING2_FIRST
+  RING2;
+#endif
+  h=head;
+look:
+  if :: h<tail :: atomic { h>=tail -> h=0; goto look_out } fi;
+#ifdef M_ENTRY_LATE
+  atomic { if :: head==h -> head=h+1 :: else -> h=head; goto look fi };
+  atomic { id=q[h%TK]; POPPED };
+#elif defined(M_POP_ADD)
+  atomic { h=head; head++ };
+  atomic { id=q[h%TK]; POPPED };
+#else
+  id=q[h%TK];
 #ifdef M_POP_STORE
-       atomic { assert(head==h); head=h+1; have=1; break }
+  atomic { head=h+1; POPPED };
 #else
-       atomic { if :: head==h -> head=h+1; have=1; break :: else -> h=head fi }
+  atomic { if :: head==h -> head=h+1; POPPED :: else -> h=head; id=0; goto look fi };
 #endif
-    :: h>=tail -> break
-    od;
+#endif
 #ifdef M_LOOKS_STILL
-    looking[w]=0;
+  looking[w]=0;
 #endif
-    if
-    :: have ->                  /* a claim of the chunk: it is begun once */
-       atomic { if :: !done[t] && busy[0]!=t+1 && busy[NW-1]!=t+1 ->
-                      if :: nstuck>0 -> nstuck--; busy[w]=t+1 :: true -> done[t]=1; t=0 fi
-                   :: else -> t=0 fi;
-                have=0; h=0 };
-       if :: atomic { busy[w]!=0 && OTHERS(busy[w]-1) -> done[busy[w]-1]=1; busy[w]=0; t=0 }
-          :: busy[w]==0 fi;
-       goto pop
-    :: !have
-    fi;
-    h=0; t=0;
-    if
-    :: true ->                  /* for a while */
-       looking[w]=1;
-       if
-       :: head<tail ->
+#if !defined(M_RING2_FIRST) && !defined(M_NO_RING2)
+  RING2;
+#endif
+  if
+  :: atomic { h=0; id=0; have=0; slept=0; goto pop }                     /* the task returns */
+  :: atomic { have -> h=0; id=0; have=0; slept=0; goto busy }            /* or never */
+  fi;
+look_out:                       /* for a while */
+  if
+  :: atomic { !slept -> looking[w]=1 };
+     if
+     :: head<tail ->
 #ifndef M_LOOKS_STILL
-          looking[w]=0;
+        looking[w]=0;
 #endif
-          goto pop
-       :: true -> looking[w]=0
-       fi
-    :: true
-    fi;
-#ifdef M_LOOK_FIRST
-    if :: head<tail -> goto pop :: head>=tail fi;
-    idle[w]=1;
+        goto pop
+     :: looking[w]=0
+     fi
+  :: atomic { slept -> slept=0 }
+  fi;
+#ifndef M_IDLE_LATE
+  idle[w]=1;
+#endif
+#ifndef M_NO_LAST_LOOK
+  h=head;
+  if :: atomic { h<tail -> h=0; slept=1; goto woken } :: atomic { h>=tail -> h=0 } fi;
+#endif
+#ifdef M_IDLE_LATE
+  idle[w]=1;
+#endif
+  asleep[w]=1;
+end_sleep:
+  atomic { wake>0 -> wake--; asleep[w]=0 };
+  slept=1;
+woken:
+  atomic { idle[w]=0; goto pop };
+busy:
+end_busy:
+  false
+  } unless { atomic { dying[w] -> dying[w]=0 } };
+#ifdef M_NO_LOST
+  atomic { asleep[w]=0; h=0; id=0; have=0; slept=0 };
 #else
-    idle[w]=1;
-#ifndef M_NO_LOOK
-    if :: head<tail -> idle[w]=0; goto pop :: head>=tail fi;
-#endif
-#endif
-#ifdef M_AWAKE_EARLY
-    idle[w]=0;
-#endif
-    if
-    :: atomic { wake>0 -> wake-- }
-    :: atomic { wake==0 && closed -> goto left }
-    fi;
-    idle[w]=0;
-    goto pop
-  } unless { atomic { killed[w] -> killed[w]=0; busy[w]=0; have=0; h=0; t=0 };
+  atomic { if :: have -> need++; robbed=1 :: else fi; asleep[w]=0; h=0; id=0; have=0; slept=0 };
 #ifndef M_DEAD_LOOKS
-    looking[w]=0;               /* the supervisor, before it tells */
+  looking[w]=0;                 /* the supervisor, before it tells */
 #endif
-    atomic { lost++; goto start } };
-left:
-  killed[w]=0
+  atomic { lost=1; bell=1 };
+#endif
+#ifdef NOFORK
+end_dead:
+  false
+#else
+  goto begin
+#endif
 }
 
+/* ---- deaths ------------------------------------------------------------------------------------- */
+#define HIT(i) :: atomic { nk>0 && !dying[i] -> nk--; dying[i]=1 }
+
 proctype World() {
-end_world:
+end_w:
   do
-  :: atomic { nkill>0 -> nkill--; killed[0]=1 }
-  :: atomic { nkill>0 -> nkill--; killed[NW-1]=1 }
+  :: false
+#if NKILL>0
+  EACHW(HIT)
+#endif
   od
 }
 
-#ifdef M_PUSH_FULL
-#define ROOM true
+/* ---- the host ----------------------------------------------------------------------------------- */
+#ifdef M_NO_FULL
+#define LOOKFULL
+#define FULL false
+#elif defined(M_HEAD_KEPT)
+#define LOOKFULL
+#define FULL (tail-seen>=TK)
 #else
-#define ROOM (tail-head<Q)
+#define LOOKFULL atomic { if :: tail-seen>=TK -> seen=head :: else fi };
+#define FULL (tail-seen>=TK)
 #endif
-#define NEXT atomic { if :: i<NT && done[i] -> i++ :: else fi }
-inline push()                   /* one ticket, if there is room */
-{
-#ifdef M_ENTRY_LATE
-  tail++;
-  ring[(tail-1)%Q]=i;
+#ifdef M_TAIL_FIRST
+#define PUT tail++; q[(tail-1)%TK]=tail
 #else
-  ring[tail%Q]=i;
-  tail++;
+#define PUT q[tail%TK]=tail+1; tail++
 #endif
-  pushed++; i++
-}
+#define PUSH do \
+             :: due>0 -> LOOKFULL if :: atomic { FULL -> break } :: !FULL fi; PUT; atomic { due--; p++ } \
+             :: due==0 -> break \
+             od;
+#define LEAST(a,b) ((a)<(b) -> (a) : (b))
+#ifdef PAGES
+bit wfull;                       /* it was, and has not been empty since */
+#define WRITE atomic { if :: wake==0 -> wfull=0 :: else fi; \
+                       if :: wfull || wake+p>WK :: else -> wake=wake+p; wfull=(wake==WK) fi; n=0; p=0 };
+#else
+#define WRITE atomic { wake=LEAST(wake+p,WK); n=0; p=0 };
+#endif
+/* For all tickets that are there: mp_queue_stranded() */
+#define WAKEALL n=IDLE; counted=0; if :: n>0 -> f=head; atomic { p=LEAST(tail-f,n); f=0 }; WRITE :: n==0 -> p=0 fi
+#ifdef M_COUNT_FIRST
+#define LOOKERS l=LOOKING; f=head
+#else
+#define LOOKERS f=head; l=LOOKING
+#endif
+#if defined(M_NO_WAKE)
+#define WAKE p=0
+#elif defined(M_WAKE_FIRST)
+#define WAKE p=LEAST(p,n); WRITE
+#elif defined(M_WAKE_ONE)
+#define WAKE p=(IDLE>0); WRITE
+#else                   /* mp_queue_sleepers() */
+#define WAKE if \
+             :: hw!=0 -> WAKEALL \
+             :: hw==0 -> \
+                n=IDLE; \
+                if \
+                :: n>0 -> LOOKERS; \
+                   atomic { if :: tail-f<=l -> n=0 :: else fi; f=0; l=0; p=LEAST(p,n); if :: p==0 -> counted=1 :: else fi }; \
+                   WRITE \
+                :: atomic { n==0 -> p=0; counted=1 } \
+                fi \
+             fi
+#endif
+#ifdef M_WAKE_FIRST
+#define FLUSH1 n=IDLE; PUSH if :: p>0 -> WAKE :: p==0 fi;
+#else
+#define FLUSH1 PUSH if :: p>0 -> WAKE :: p==0 fi;
+#endif
+#ifdef M_NO_RETRY
+#define RETRY
+#else
+#define RETRY FLUSH1
+#endif
+#ifdef M_SUBMIT_HW
+#define TOLD (due>0 && sl && !other)
+#elif defined(M_NO_HW2)
+#define TOLD false
+#else
+#define TOLD (due>0 && sl)
+#endif
+#define FLUSH if :: due>0 -> FLUSH1 if :: TOLD -> hw=2; RETRY skip :: !TOLD fi :: due==0 fi;
+
+/* The number of a ticket is known when it is due */
+#define AGAIN lost=0; due++; if :: robbed -> robbed=0 :: else -> spare[tail+due]=1 fi
 
 proctype Host() {
-  byte i, pushed, k, f, l;
-
-again:                          /* what is not done: all at first, after a death what it may have lost */
-  lost_seen=lost;
-  i=0;
-  do
-  :: i<NT ->
-#ifdef M_IDLE_FIRST
-     k=IDLE;
+  byte left=NT, due, p, n, seen, f, l;
+  bit sl, other, counted;       /* counted: on somebody who looks out */
+loop:
+#ifdef BUSY
+  posted=(left==0 && due==0);
+end_busy:
 #endif
-     pushed=0;
-     do                         /* what is due, as far as there is room */
-     :: i<NT && pushed<2 && ROOM && !done[i] -> push()
-     :: i<NT && pushed<2 && done[i] -> i++
-     :: i==NT || pushed==2 || (!ROOM && !done[i]) -> break
-     od;
-#ifndef M_IDLE_FIRST
-     k=IDLE;
-#endif
-     if
-     :: atomic { pushed==0 || k==0 -> k=0 }
-     :: atomic { pushed>0 && k>0 };
-#ifdef M_COUNT_FIRST
-        l=LOOKING; f=head;
-#else
-        f=head; l=LOOKING;
-#endif
-        atomic { if :: tail-f<=l -> k=0 :: else fi; f=0; l=0 }
-     fi;
-     atomic {
-#ifdef M_ONE_BYTE
-       if :: k>1 -> k=1 :: else fi;
-#endif
-       if :: pushed<k -> k=pushed :: else fi;
-       if :: wake+k>NW -> wake=NW :: else -> wake=wake+k fi;
-       k=0; pushed=0 };
-     if :: i==NT || ROOM        /* the bell of who pops: see HOST_HAS_BACKLOG */
-#ifndef M_NO_AGAIN
-        :: lost!=lost_seen -> goto again
-#endif
-     fi
-  :: i==NT -> break
-  od;
   if
-  :: DONE
-#ifndef M_NO_AGAIN
-  :: !DONE && lost!=lost_seen -> goto again
+#ifdef BUSY
+  :: atomic { lost -> AGAIN; goto post }
+  :: due>0 -> goto post
+#else
+  :: goto wait
 #endif
+  :: atomic { left>0 -> left--; due++; if :: goto loop :: goto post fi }
   fi;
-  closed=1
+post:
+  FLUSH
+  if :: atomic { other -> other=0; goto sleep } :: !other -> goto loop fi;
+wait:
+  atomic { sl=1; hw=1 };
+#ifndef M_NO_FLUSH
+  FLUSH
+#endif
+#ifndef M_NO_STRANDED
+  if :: counted -> WAKEALL :: !counted fi;
+#endif
+  atomic { if :: lost -> AGAIN; goto awake :: else fi };
+sleep:
+  posted=(left==0 && due==0);
+end_sleep:
+  if
+  :: atomic { bell -> bell=0 }
+  :: atomic { left>0 -> left--; due++; other=1; if :: goto post :: left>0 -> left--; due++; goto post fi }
+  fi;
+awake:
+  atomic { sl=0; hw=0 };
+  FLUSH
+  atomic { if :: lost -> AGAIN :: else fi };
+  goto wait
 }
 
-init {
-  atomic {
-    run Worker(0);
-#if NW>1
-    run Worker(1);
-#endif
-    run World(); run Host()
-  }
+proctype Monitor() {
+  timeout -> assert(posted && served==need || !SLEEPS)
 }
+
+#define RUNW(i) run Worker(i);
+init { atomic { EACHW(RUNW) run World(); run Host(); run Monitor() } }
