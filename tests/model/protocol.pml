@@ -2,9 +2,9 @@
 /*
  * protocol.pml - Promela model of the claim / crash / deadline / close protocol of libmproc.
  *
- * It is kept equal to src/shm/{word,queue}.c and src/pool/{worker,supervisor,submit,gather}.c: one step
- * here for each load, store, compare-and-swap, read and write there that another process can see, in the
- * same order.  Who changes one changes the other.  One host (with threads of which one at a time sleeps;
+ * It is kept equal to src/shm/{word,queue}.c and src/pool/{worker,run,supervisor,limit,submit,gather,wait}.c:
+ * one step here for each load, store, compare-and-swap, read and write there that another process can see,
+ * in the same order.  Who changes one changes the other.  One host (with threads of which one at a time sleeps;
  * how they pass that on is sleeper.pml), one supervisor, NW workers, NS job slots that are reused for NJ
  * jobs, NC chunks per job, a queue with room for TK tickets (its loads and stores are queue.pml), a wake
  * pipe with room for WK bytes, a bell pipe of which only "empty or not" and "at end of file" matter;

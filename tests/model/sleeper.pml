@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * sleeper.pml - Promela model of the threads of one host that wait for jobs, src/pool/gather.c.
+ * sleeper.pml - Promela model of the threads of one host that wait for jobs, src/pool/wait.c.
  *
  * NT threads wait for one job each.  The first that comes sleeps on the bell and looks for all (the
  * sleeper); the others wait on a condition of their own.  Who leaves passes the role on, by a signal to
