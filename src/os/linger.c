@@ -14,7 +14,7 @@ enum {
     ROUNDS_PER_PAUSE = 4,
     ROUNDS_PER_CLOCK = 64, /* where the time is counted */
     NS_PER_US = 1000,
-    ALONE_NS = 20000, /* who spins for longer gives way now and then */
+    ALONE_NS = 4000,  /* who spins for longer gives way now and then */
     MOST_NS = 1000000 /* for who gives way: on a busy machine that may take its time */
 };
 

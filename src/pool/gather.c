@@ -164,9 +164,9 @@ static void look_at_ready(mproc_pool *pool)
     }
 }
 
-/* After a death: every open job.  If a ticket may be lost, one more for each that still has chunks
- * to be begun; a ticket too many does nothing. */
-static void look_at_all(mproc_pool *pool, bool ticket_lost)
+/* After a death: every open job.  Where tickets may be lost, as many more for each that still has
+ * chunks to be begun; a ticket too many does nothing. */
+static void look_at_all(mproc_pool *pool, uint64_t lost)
 {
     struct list *link = pool->open.next;
 
@@ -174,9 +174,9 @@ static void look_at_all(mproc_pool *pool, bool ticket_lost)
         struct job *job = LIST_ENTRY(link, struct job, in_open);
 
         link = link->next;
-        if (ticket_lost && !job->closing && job->tickets_due == 0 &&
+        if (lost > 0 && !job->closing && job->tickets_due == 0 &&
             any_chunk(job, job->ended_below, WAITING) == 1)
-            mp_job_post_tickets(job, 1);
+            mp_job_post_tickets(job, lost);
         look_at_job(job); /* last: if that ends it, its memory may be gone */
     }
 }
@@ -192,12 +192,12 @@ bool mp_look(mproc_pool *pool)
     deaths = atomic_load_explicit(&shared_of(pool)->deaths, memory_order_seq_cst);
     lost = atomic_load_explicit(&shared_of(pool)->lost, memory_order_seq_cst);
     if (deaths != pool->deaths_seen || lost != pool->lost_seen) {
-        bool ticket_lost = lost != pool->lost_seen;
+        uint64_t more = lost - pool->lost_seen; /* whatever somebody scribbled: a number */
 
         pool->deaths_seen = deaths;
         pool->lost_seen = lost;
         CRASH_POINT("death heard");
-        look_at_all(pool, ticket_lost);
+        look_at_all(pool, more);
     }
     return pool->ended != ended_before;
 }

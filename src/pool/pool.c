@@ -19,6 +19,9 @@ enum { SPIN_US_MAX = 1000000 };
 enum { WORKERS_MAX = 4096, RETRIES_MAX = 254, NS_PER_MS = 1000000 };
 _Static_assert((int)WORKERS_MAX <= (int)WORD_WORKER_MAX, "a worker's number fits a word");
 _Static_assert((int)RETRIES_MAX < (int)WORD_ATTEMPTS_MAX, "so do the attempts");
+/* Or a ticket that is posted again after a death might find no room, and wake nobody.  (A build for
+ * tests has few slots, and pools of few workers.) */
+_Static_assert(MP_SLOTS < 65536 || MP_QUEUE_SIZE >= (int)WORKERS_MAX, "a ticket for each worker");
 
 /* ---- helpers --------------------------------------------------------------------------------- */
 
