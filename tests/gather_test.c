@@ -1107,12 +1107,13 @@ static void a_bell_that_is_held_does_not_hide_that_the_supervisor_is_gone(void *
 
 static void a_bell_that_the_program_has_replaced_breaks_the_pool(void **state)
 {
-    int directory = open("/", O_RDONLY | O_CLOEXEC), bell;
     mproc_future *future;
+    int directory, bell;
 
     (void)state;
-    assert_true(directory >= 0);
     future = begin_in_processes();
+    directory = open("/", O_RDONLY | O_CLOEXEC);
+    assert_true(directory >= 0);
     bell = pool->generation.fds[BELL_READ];
     assert_int_equal(dup2(directory, bell), bell);
     assert_broken_because(future, "descriptor");
