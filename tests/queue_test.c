@@ -491,7 +491,8 @@ static bool it_is_the_new_one_or_none(void)
     return parties->ids[1] == 0 || parties->ids[1] == 7;
 }
 
-#if defined __linux__ && !defined __SANITIZE_THREAD__
+/* With sanitizers most instructions are theirs, and a fork takes long. */
+#if defined __linux__ && !defined __SANITIZE_THREAD__ && !defined __SANITIZE_ADDRESS__
 
 static _Noreturn void be_stepped(void (*act)(void))
 {
