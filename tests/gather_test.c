@@ -1165,14 +1165,18 @@ static void a_worker_that_cannot_ring_is_heard_by_its_end(void **state)
         .size = sizeof options, .output_max = sizeof(int32_t), .ctx_size = sizeof(struct mark)};
     struct waiting waiting;
     mproc_future *future;
-    struct mark bell;
+    struct mark bell, seen;
 
     (void)state;
     future = begin_in_processes();
     let_go(0);
     assert_int_equal(mproc_future_wait(future, -1), 0);
     assert_done_at(future, 0);
-    bell = mp_mark(pool->generation.fds[BELL_READ]);
+    seen = mp_mark(pool->generation.fds[BELL_READ]);
+    memset(&bell, 0, sizeof bell); /* what lies between its members is copied, too */
+    bell.dev = seen.dev;
+    bell.ino = seen.ino;
+    bell.pid = seen.pid;
     assert_int_equal(mproc_pool_submit(pool, &future, close_bell, &bell, NULL, 0, &options), 0);
     start_waiting(&waiting, &future, 1, -1); /* at a deadline it would look once more */
     while (atomic_load(&mp_region_pool(&pool->region)->host_waits) == HOST_AWAKE)

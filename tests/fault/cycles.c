@@ -44,22 +44,42 @@ static size_t count_entries(const char *path)
     return count;
 }
 
-/* The number after `key` at the start of a line, and how many lines there are. */
-static size_t scan(const char *path, const char *key, size_t *lines)
+/* The number after `key` at the start of a line. */
+static size_t scan(const char *path, const char *key)
 {
     FILE *file = fopen(path, "re");
     size_t number = 0;
     char line[1024];
 
-    *lines = 0;
-    while (file && fgets(line, sizeof line, file)) {
-        if (key && strncmp(line, key, strlen(key)) == 0)
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, key, strlen(key)) == 0)
             number = strtoul(line + strlen(key), NULL, 10);
-        *lines += strchr(line, '\n') != NULL;
-    }
     if (file)
         fclose(file);
     return number;
+}
+
+/* Lines of the maps; neighbours of no name count as one, as which the system may or may not show
+ * them. */
+static size_t count_mappings(void)
+{
+    FILE *file = fopen("/proc/self/maps", "r");
+    unsigned long begin, end, last_end = 0;
+    char line[512], access[8], last_access[8] = "";
+    size_t count = 0;
+
+    while (file && fgets(line, sizeof line, file)) {
+        unsigned long inode = 1;
+
+        if (sscanf(line, "%lx-%lx %7s %*s %*s %lu", &begin, &end, access, &inode) != 4)
+            continue;
+        count += inode || strchr(line, '[') || begin != last_end || strcmp(access, last_access);
+        last_end = inode ? 0 : end;
+        memcpy(last_access, access, sizeof access);
+    }
+    if (file)
+        fclose(file);
+    return count;
 }
 
 static size_t heap_in_use(void)
@@ -87,10 +107,9 @@ static bool has_checker(void)
 static struct belongings take_stock(void)
 {
     struct belongings stock = {.heap = heap_in_use()};
-    size_t lines;
 
-    stock.resident = scan("/proc/self/status", "VmRSS:", &lines);
-    scan("/proc/self/maps", NULL, &stock.mappings);
+    stock.resident = scan("/proc/self/status", "VmRSS:");
+    stock.mappings = count_mappings();
     stock.descriptors = count_entries("/proc/self/fd");
     stock.children = waitpid(-1, NULL, WNOHANG) >= 0 || errno != ECHILD;
     return stock;
