@@ -18,10 +18,6 @@
 #include "../options.h"
 
 enum {
-    /* Chunks for each worker where the caller does not choose.  A claim costs some 50 ns, which is
-     * lost in the rest with so few; and a worker that is late holds up the others by a 32nd of its
-     * share, or by one item. */
-    CHUNKS_PER_WORKER = 32,
     /* So long a map is left to as many workers as there are CPUs: to wake more takes longer than
      * a short one, and is of use only where they sleep or wait. */
     FEW_HANDS_MS = 4,
@@ -71,15 +67,15 @@ static int cut(struct map_call *call)
     if (size && (spec->in != spec->out || spec->out_size <= spec->in_size))
         section = least(section, SECTION_BYTES / size > workers ? SECTION_BYTES / size : workers);
     if (!chunk)
-        chunk = (section - 1) / (CHUNKS_PER_WORKER * workers) + 1;
+        chunk = section / (CHUNKS_PER_WORKER * workers);
     /* What happens to one item must not happen to its neighbours. */
-    if (spec->kind == JOB_MAP &&
-        (call->options.statuses || spec->limit_ns > 0 || spec->retries > 0))
+    if (!chunk || (spec->kind == JOB_MAP &&
+                   (call->options.statuses || spec->limit_ns > 0 || spec->retries > 0)))
         chunk = 1;
     spec->chunk_items = least(chunk, spec->count);
     call->section_items = spec->count;
     if (section < spec->count) /* whole chunks */
-        call->section_items = ((section - 1) / spec->chunk_items + 1) * spec->chunk_items;
+        call->section_items = ((section - 1) / chunk + 1) * chunk;
     return 0;
 }
 
