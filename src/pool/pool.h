@@ -37,7 +37,7 @@
 /*
  * A job: n items in c chunks, in a slot of the shared table.
  * Life: mp_job_create() -> the owner fills in the inputs -> mp_job_post() -> open, until
- * mp_job_look() sees every chunk ended -> ended, its slot free for another -> mp_job_finish().
+ * mp_look() sees every chunk ended -> ended, its slot free for another -> mp_job_finish().
  */
 struct job {
     struct mproc_pool *pool;

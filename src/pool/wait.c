@@ -28,7 +28,7 @@ static struct pool_shm *shared_of(const mproc_pool *pool)
 /* Has a worker died since the last look? */
 static bool has_news_of_death(const mproc_pool *pool)
 {
-    /* Relaxed: a guess; look() reads them again. */
+    /* Relaxed: a guess; mp_look() reads them again. */
     return atomic_load_explicit(&shared_of(pool)->deaths, memory_order_relaxed) !=
            pool->deaths_seen;
 }
@@ -113,7 +113,7 @@ static bool has_news(const void *arg)
 {
     const struct outlook *outlook = arg;
 
-    /* Relaxed, both: a guess; look() reads them again. */
+    /* Relaxed, both: a guess; mp_look() reads them again. */
     for (uint32_t base = 0; base < outlook->slots; base += 64)
         if (atomic_load_explicit(&outlook->ready[base / 64], memory_order_relaxed))
             return true;
