@@ -131,10 +131,13 @@ static void discard(mproc_process *process)
 /* Nobody else uses an orphan, and nobody is to wait for one here. */
 static bool has_ended(mproc_process *process)
 {
-    int watch[2] = {mp_guard_fd(&process->guard, WATCH), -1};
+    int watch[2] = {-1, -1};
     int status;
 
-    return process->end != RUNS || mp_watch_wait(watch, process->pid, 0, &status) != -ETIMEDOUT;
+    if (process->end != RUNS)
+        return true;
+    watch[0] = mp_guard_fd(&process->guard, WATCH);
+    return mp_watch_wait(watch, process->pid, 0, &status) != -ETIMEDOUT;
 }
 
 static void reap_orphans(void)
@@ -188,17 +191,14 @@ static int process_create(mproc_process **process, const mproc_spawn_options *op
 }
 
 /* The process was forked: make the descriptors the parent's. */
-static int take_parent_ends(mproc_process *process)
+static void take_parent_ends(mproc_process *process)
 {
     int r = mp_watch_parent(&process->fds[WATCH], process->pid);
 
     mp_guard_mark(&process->guard, WATCH);
     mp_bond_parent(&process->fds[BOND]);
-    if (r == -ESRCH) { /* that soon: its descriptor says so, and nobody is to wait for it */
+    if (r) /* it has ended, that soon: its descriptor says so, and nobody is to wait for it */
         note_end(process, r, 0);
-        return 0;
-    }
-    return r;
 }
 
 /* ---- the child ------------------------------------------------------------------------------- */
@@ -247,8 +247,6 @@ static _Noreturn void child_run(mproc_process *process, const struct birth *birt
 /* Fork, and become the parent of what came of it; on an error there is no child. */
 static int give_birth(mproc_process *process, struct birth *birth)
 {
-    int status, r;
-
     fflush(stdout); /* not NULL: that waits for a thread that reads from a terminal */
     fflush(stderr);
     process->pid = mp_fork(&birth->mask, &process->guard);
@@ -260,13 +258,9 @@ static int give_birth(mproc_process *process, struct birth *birth)
     if (process->group)
         setpgid(process->pid, process->pid); /* the child does so too: whoever comes first */
     mp_guard_lock();
-    r = take_parent_ends(process);
+    take_parent_ends(process);
     mp_guard_unlock();
-    if (r) { /* there was no descriptor left for the watch */
-        mp_kill(process->pid, process->group, SIGKILL);
-        mp_watch_wait(&process->fds[WATCH], process->pid, MP_FOREVER, &status);
-    }
-    return r;
+    return 0;
 }
 
 int mproc_spawn(mproc_process **process, mproc_main_fn main, void *arg,
@@ -306,12 +300,14 @@ static int join(mproc_process *process, int64_t deadline, int32_t *exit_code)
     if (r)
         return r;
     for (;;) {
-        struct pollfd end = {mp_guard_fd(&process->guard, WATCH), POLLIN, 0};
-        int64_t until = mp_now() + (end.fd < 0 ? UNWATCHED_NS : LOOK_AGAIN_NS);
+        struct pollfd end = {.events = POLLIN};
+        int64_t until;
 
         r = collect(process, exit_code);
         if (r != -EAGAIN)
             return r;
+        end.fd = mp_guard_fd(&process->guard, WATCH);
+        until = mp_now() + (end.fd < 0 ? UNWATCHED_NS : LOOK_AGAIN_NS);
         if (deadline != MP_FOREVER && mp_now() >= deadline)
             return -ETIMEDOUT;
         if (mp_poll(&end, 1, until < deadline ? until : deadline) < 0) /* no memory, perhaps */

@@ -599,13 +599,11 @@ static void the_name_is_what_ps_shows(void **state)
 {
     char name[] = "fifteen letters";
     mproc_spawn_options options = {.size = sizeof options, .name = "fifteen letters and more"};
-    int fd = mp_pidfd_open(getpid());
     mproc_process *process;
 
     (void)state;
-    if (fd < 0) /* not the Linux variant: it may have no way to set a name */
+    if (mp_pidfd_open(getpid()) == -EBADF) /* the fallback may have no way to set a name */
         skip();
-    mp_close(fd);
     assert_int_equal(mproc_spawn(&process, is_my_name, name, &options), 0);
     assert_ends_with(process, 7);
 }

@@ -155,7 +155,6 @@ void mp_flush_child(void)
 void mp_signals_default(void)
 {
     struct sigaction action = {0};
-    sigset_t none;
 
     sigemptyset(&action.sa_mask);
     action.sa_handler = SIG_DFL;
@@ -163,8 +162,6 @@ void mp_signals_default(void)
         sigaction(s, &action, NULL); /* fails for SIGKILL, SIGSTOP and the C library's own */
     action.sa_handler = SIG_IGN; /* a background group may print to a terminal with tostop set */
     sigaction(SIGTTOU, &action, NULL);
-    sigemptyset(&none);
-    pthread_sigmask(SIG_SETMASK, &none, NULL);
 }
 
 void mp_renice(int by)

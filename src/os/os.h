@@ -179,7 +179,7 @@ pid_t mp_fork(sigset_t *mask, const struct guard *own);
  * another thread had at the fork: not every C library frees that in the child, and then it is never
  * to be had. */
 void mp_flush_child(void);
-/* Every disposition to SIG_DFL, but SIGTTOU ignored; nothing blocked.  Child. */
+/* Every disposition to SIG_DFL, but SIGTTOU ignored.  Child. */
 void mp_signals_default(void);
 void mp_renice(int by); /* add to the nice value, as far as that is allowed.  Child. */
 /* The only caller of kill(): -EINVAL for a pid of 1 or less.  Child. */
@@ -188,9 +188,9 @@ int mp_kill(pid_t pid, bool group, int signal);
 /* ---- watch.c, watch_*.c: to watch a child and to signal it, never a stranger with its pid ---- */
 
 /*
- * watch[0] is the parent's: readable when the child has ended.  watch[1] is held by the child where
- * there is no pidfd, or -1.  Open before the fork with the guard lock held; then _parent (with the
- * lock held too: it replaces the descriptors) or _child.  On an error _open leaves nothing open.
+ * watch[0] is the parent's: readable when the child has ended.  watch[1] is the child's, -1 in the
+ * parent.  Open before the fork with the guard lock held; then _parent (with the lock held too: it
+ * replaces the descriptors) or _child.  On an error _open leaves nothing open.
  */
 int mp_watch_open(int watch[2]);
 /* -ESRCH: it has already ended, and somebody else has its status; watch[0] is readable then. */
@@ -202,7 +202,8 @@ void mp_watch_child(int watch[2]); /* Child. */
 int mp_watch_wait(int watch[2], pid_t pid, int64_t deadline, int *status);
 int mp_watch_signal(int watch[2], pid_t pid, bool group, int signal); /* -ESRCH: it has ended */
 
-/* For the functions above; a descriptor that is no pidfd, or a system that has none: -EBADF. */
+/* For the functions above; a descriptor that is no pidfd, or a system that has none: -EBADF.  Open:
+ * -ECHILD: it is no child of this process, or not any more. */
 int mp_pidfd_open(pid_t pid);
 /* Does not block: -EAGAIN; -ECHILD as above; -EBADF: another's. */
 int mp_pidfd_wait(int fd, pid_t pid, int *status);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A child of this process, watched by a pidfd where there is one, else by a pipe whose write end
+ * A child of this process, watched by a pidfd where one can be had, else by a pipe whose write end
  * the child holds.  Which of the two a watch is, the kernel is asked anew: -EBADF says that it is
  * no pidfd.
  *
@@ -20,26 +20,9 @@ enum { FIRST_PAUSE_NS = 50 * 1000, LONGEST_PAUSE_NS = 20 * 1000 * 1000 };
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
-/* A kernel may have no pidfd, one that cannot be waited for (Linux 5.3), or a filter against it. */
-static bool pidfd_usable(void)
-{
-    int fd = mp_pidfd_open(getpid());
-    int status;
-    bool usable = fd >= 0 && mp_pidfd_wait(fd, getpid(), &status) == -ECHILD;
-
-    mp_close(fd);
-    return usable;
-}
-
 int mp_watch_open(int watch[2])
 {
-    int r = mp_pipe(watch);
-
-    if (r)
-        return r;
-    if (pidfd_usable()) /* the other end keeps the place of the pidfd, which may have none later */
-        watch[1] = mp_close(watch[1]);
-    return 0;
+    return mp_pipe(watch);
 }
 
 /* 0 while the child runs or waits to be reaped, -ESRCH when it is not ours any more. */
@@ -59,21 +42,12 @@ int mp_watch_parent(int watch[2], pid_t pid)
     bool ended;
     int fd;
 
-    if (watch[1] >= 0) {
-        watch[1] = mp_close(watch[1]);
-        return still_ours(pid, &ended);
-    }
+    watch[1] = mp_close(watch[1]); /* its number is free for the pidfd, which may have none else */
     fd = mp_pidfd_open(pid);
-    if (fd == -EMFILE || fd == -ENFILE) {
-        watch[0] = mp_close(watch[0]);
-        fd = mp_pidfd_open(pid);
-    }
-    if (fd < 0) /* -EBADF: there were pidfds a moment ago, and now there is a filter against them */
-        return fd == -EBADF ? -EAGAIN : fd;
-    if (still_ours(pid, &ended)) { /* reaped in between, and the pidfd may be a stranger's */
-        mp_close(fd);
+    if (fd == -ECHILD)
         return -ESRCH;
-    }
+    if (fd < 0) /* the pipe it is, then */
+        return still_ours(pid, &ended);
     mp_close(watch[0]);
     watch[0] = fd;
     return 0;

@@ -32,13 +32,6 @@ enum { PIDFS = 0x50494446 }; /* the magic number of the file system in which pid
 #define WAIT_PIDFD ((idtype_t)3)
 #endif
 
-int mp_pidfd_open(pid_t pid)
-{
-    int fd = mp_above_standard((int)syscall(SYS_pidfd_open, pid, 0));
-
-    return fd == -ENOSYS || fd == -EPERM ? -EBADF : fd;
-}
-
 /* What waitid() tells, as waitpid() puts it. */
 static int wait_status(const siginfo_t *info)
 {
@@ -59,6 +52,19 @@ static int wait_once(int fd, siginfo_t *info, int flags)
         if (errno != EINTR)
             return errno == ECHILD ? -ECHILD : -EBADF;
     return info->si_pid ? 0 : -EAGAIN;
+}
+
+/* A kernel may have no pidfd, one that cannot be waited for (Linux 5.3), or a filter against it. */
+int mp_pidfd_open(pid_t pid)
+{
+    int fd = mp_above_standard((int)syscall(SYS_pidfd_open, pid, 0));
+    siginfo_t info;
+    int r = fd < 0 ? fd : wait_once(fd, &info, WNOWAIT);
+
+    if (r == 0 || r == -EAGAIN)
+        return fd;
+    mp_close(fd);
+    return r == -ENOSYS || r == -EPERM ? -EBADF : r;
 }
 
 int mp_pidfd_wait(int fd, pid_t pid, int *status)

@@ -40,6 +40,17 @@ static void child_guard_descriptors(const struct seat *seat)
     }
 }
 
+/* The supervisor's own; all others it has set so itself. */
+static void child_default_signals(void)
+{
+    sigset_t none;
+
+    signal(SIGCHLD, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
 static void child_set_name(uint32_t number)
 {
     char name[24] = "mproc:w";
@@ -68,7 +79,7 @@ _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
 
     CRASH_POINT("worker forked");
     setpgid(0, 0);
-    mp_signals_default();
+    child_default_signals();
     child_keep_descriptors(sup, number);
     worker.wake = worker_fds[OWN_WAKE];
     worker.bell = worker_fds[OWN_BELL];

@@ -32,9 +32,7 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
     r = mp_guard_lock(); /* cannot fail: it was taken before */
     if (r)
         return r;
-    r = mp_watch_parent(&generation->fds[WATCH], pid);
-    if (r && r != -ESRCH) /* without it the bell still tells the end */
-        generation->fds[WATCH] = mp_close(generation->fds[WATCH]);
+    mp_watch_parent(&generation->fds[WATCH], pid);
     mp_guard_mark(&generation->guard, WATCH);
     mp_guard_close(&generation->guard, BELL_WRITE);
     mp_guard_close(&generation->guard, LOOP_WRITE);

@@ -51,6 +51,15 @@ static int describe(struct map_call *call, const mproc_map_options *options)
     return mp_resolve_limits(call->pool, call->options.time_limit_ms, call->options.retries, spec);
 }
 
+/* Into how many chunks a section is cut. */
+static uint64_t count_chunks(const mproc_pool *pool)
+{
+    uint64_t workers = pool->region.workers;
+    uint64_t chunks = CHUNKS_PER_HAND * least(workers, (uint64_t)pool->cpus);
+
+    return chunks > LEAST_PER_WORKER * workers ? chunks : LEAST_PER_WORKER * workers;
+}
+
 /* How many items are in a section, and in a chunk.  With the lock held. */
 static int cut(struct map_call *call)
 {
@@ -67,7 +76,7 @@ static int cut(struct map_call *call)
     if (size && (spec->in != spec->out || spec->out_size <= spec->in_size))
         section = least(section, SECTION_BYTES / size > workers ? SECTION_BYTES / size : workers);
     if (!chunk)
-        chunk = section / (CHUNKS_PER_WORKER * workers);
+        chunk = section / count_chunks(call->pool);
     /* What happens to one item must not happen to its neighbours. */
     if (!chunk || (spec->kind == JOB_MAP &&
                    (call->options.statuses || spec->limit_ns > 0 || spec->retries > 0)))

@@ -6,11 +6,13 @@
 #include "pool.h"
 
 enum {
-    /* Chunks for each worker where the caller does not choose.  A claim costs some 50 ns, which is
-     * lost in the rest with so few; and a worker that is late holds up the others by a 32nd of its
-     * share, or by one item. */
-    CHUNKS_PER_WORKER = 32,
-    SECTIONS = 4 /* open at a time: one is filled, one is gathered, two are worked on */
+    /* Chunks where the caller does not choose: for each worker that can run at once.  A claim costs
+     * some 50 ns, which is lost in the rest with so few; and a worker that is late holds up the others
+     * by a 32nd of its share, or by one item.  Workers beyond the CPUs are there for tasks that sleep
+     * or wait, and as many chunks for each would be a quarter of a map of 10^6 squares. */
+    CHUNKS_PER_HAND = 32,
+    LEAST_PER_WORKER = 4, /* however many there are */
+    SECTIONS = 4          /* open at a time: one is filled, one is gathered, two are worked on */
 };
 
 /* A run of items, as a job. */

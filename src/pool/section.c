@@ -45,7 +45,7 @@ static int post_section(struct map_call *call)
     /* Not where there are many small chunks: each worker begins at a place of its own, and a few
      * would soon meet where the others are missing. */
     if (call->all_hands != MP_FOREVER &&
-        section->job.chunks <= (uint64_t)2 * CHUNKS_PER_WORKER * call->pool->region.workers)
+        section->job.chunks <= (uint64_t)2 * CHUNKS_PER_HAND * call->pool->region.workers)
         section->job.first_tickets =
             (uint32_t)least(section->job.chunks, (uint64_t)call->pool->cpus);
     mp_pool_unlock(call->pool);

@@ -332,7 +332,8 @@ static void set_up(struct supervisor *sup)
     sigset_t all_but_child;
     int r;
 
-    setpgid(0, 0); /* a Ctrl-C at the terminal is for the host alone */
+    setpgid(0, 0);        /* a Ctrl-C at the terminal is for the host alone */
+    mp_signals_default(); /* once, and not in each worker */
     mp_set_name("mproc:super");
     drop_inheritance(sup);
     sup->self = getpid();

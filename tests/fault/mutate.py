@@ -42,22 +42,31 @@ PROGRAMS = {
     "queue": "queue worker submit linger fault_wrap_storm fault_kill_storm",
     "linger": "linger worker",
     "pool": "pool linger queue gather options fault_misuse",
-    "worker": "worker gather queue linger submit future map pool fault_hang fault_kill_storm supervisor",
+    "worker": "worker gather queue linger submit future map loop pool fault_hang fault_kill_storm supervisor",
+    "run": "worker future map pool gather submit fault_hang fault_hostile fault_kill_storm",
     "supervisor": "supervisor pool gather fault_hang fault_limits fault_kill_storm fault_crash_points",
+    "limit": "supervisor pool gather fault_hang fault_limits fault_kill_storm fault_crash_points",
     "bury": "supervisor gather future map fault_kill_storm fault_hostile fault_crash_points",
     "child": "supervisor pool future fault_descriptors fault_kin fault_host_killed",
     "submit": "submit future map pool gather fault_calls fault_wrap_storm supervisor",
-    "gather": "gather queue linger submit future map pool fault_threads fault_hang fault_supervisor_killed supervisor",
+    "gather": "gather queue linger submit future map loop pool fault_threads fault_hang fault_supervisor_killed supervisor",
+    "wait": "gather linger queue submit future map loop pool fault_threads fault_hang fault_supervisor_killed supervisor",
     "chunk": "chunk gather future map fault_hostile fault_kill_storm",
     "generation": "generation gather pool fault_descriptors fault_supervisor_killed fault_life",
     "future": "future submit bytes gather pool fault_calls fault_threads",
     "map": "map sections pool fault_calls fault_misuse",
+    "section": "sections map progress pool fault_calls fault_kill_storm fault_misuse",
     "fork": "fork process pool supervisor fault_life fault_kin fault_locks",
     "watch": "watch crew process fault_stolen_wait fault_supervisor_killed",
     "bond": "bond process supervisor fault_host_killed fault_kin",
     "fd": "fd process pool fault_descriptors fault_eintr_storm",
 }
 WANTED = sorted(set(" ".join(PROGRAMS.values()).split()))
+
+
+def programs_for(path):
+    """Which programs are to see that this file is broken; its own test first."""
+    return PROGRAMS[re.sub(r"(_linux)?\.[ch]$", "", os.path.basename(path))].split()
 
 
 def target_of(name):
@@ -113,8 +122,11 @@ def check_list(mutants):
     lost = []
     for mutant in mutants:
         try:
+            programs_for(mutant.path)
             with open(os.path.join(ROOT, mutant.path), encoding="utf-8") as file:
                 mutant.apply(file.read())
+        except KeyError as file:
+            lost.append(f"mutants:{mutant.line}: no program is named for {file}")
         except SystemExit as failure:
             lost.append(str(failure))
     if lost:
@@ -243,7 +255,7 @@ class Run:
 
     def try_mutant(self, tree, mutant):
         path = os.path.join(tree.source, mutant.path)
-        own, *others = PROGRAMS[re.sub(r"(_linux)?\.[ch]$", "", os.path.basename(path))].split()
+        own, *others = programs_for(mutant.path)
         with open(path, encoding="utf-8") as file:
             original = file.read()
         try:
@@ -268,7 +280,7 @@ class Run:
             begin = time.monotonic()
             try:
                 killer = self.try_mutant(tree, mutant)
-            except SystemExit as failure:
+            except (SystemExit, Exception) as failure:
                 self.failures.append(f"mutants:{mutant.line}: {failure}")
                 continue
             with self.lock:
