@@ -1027,6 +1027,40 @@ static void one_worker_that_cannot_start_does_not_harm_the_others(void **state)
     clear_stage();
 }
 
+static int32_t fail_after_the_first_two(int32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    return atomic_fetch_add(&stage->starts, 1) < 2 ? 0 : 1;
+}
+
+static int32_t die_the_first_time(mproc_task *task, void *ctx)
+{
+    (void)task;
+    (void)ctx;
+    if (atomic_fetch_add(&stage->runs[0], 1) == 0)
+        raise(SIGKILL);
+    return 0;
+}
+
+/* Its ticket is in the record of a worker that has no successor. */
+static void a_retry_does_not_wait_for_a_worker_that_cannot_start(void **state)
+{
+    mproc_pool_options options = {.size = sizeof options, .init = fail_after_the_first_two};
+    mproc_submit_options submit = {.size = sizeof submit, .retries = 1};
+    mproc_pool *pool;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(2, &options);
+    await(&stage->starts, 2);
+    assert_int_equal(
+        mproc_pool_call(pool, die_the_first_time, NULL, NULL, 0, NULL, 0, NULL, &submit), 0);
+    assert_int_equal(atomic_load(&stage->runs[0]), 2);
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
 enum { MANY = 32 };
 
 /* Nobody comes up before everybody has failed. */
@@ -1474,6 +1508,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_replacement_that_never_starts_breaks_the_pool),
     TEST(a_death_has_no_text_of_an_earlier_failure),
     TEST(one_worker_that_cannot_start_does_not_harm_the_others),
+    TEST(a_retry_does_not_wait_for_a_worker_that_cannot_start),
     TEST(many_workers_that_each_fail_once_to_start_do_not_break_the_pool),
     TEST(an_init_that_closes_all_descriptors_breaks_the_pool_and_does_not_spin),
     TEST(an_init_that_closes_the_bell_breaks_the_pool_before_a_task_is_run),

@@ -44,7 +44,7 @@ PROGRAMS = {
     "pool": "pool linger queue gather options fault_misuse",
     "worker": "worker gather queue linger submit future map loop pool fault_hang fault_kill_storm supervisor",
     "run": "worker future map pool gather submit fault_hang fault_hostile fault_kill_storm",
-    "supervisor": "supervisor pool gather fault_hang fault_limits fault_kill_storm fault_crash_points",
+    "supervisor": "supervisor pool gather loop fault_hang fault_limits fault_kill_storm fault_crash_points",
     "limit": "supervisor pool gather fault_hang fault_limits fault_kill_storm fault_crash_points",
     "bury": "supervisor gather future map fault_kill_storm fault_hostile fault_crash_points",
     "child": "supervisor pool future fault_descriptors fault_kin fault_host_killed",
