@@ -35,8 +35,8 @@ typedef struct mproc_failure {
     size_t size;
     uint64_t index;            /* the item; 0 for a submitted task */
     int32_t error;             /* the error of this item, as the call returned it */
-    int32_t code;              /* MPROC_ETASK: what the function returned, or gave to mproc_fail();
-                                  MPROC_ECRASHED without a signal: the worker's exit status */
+    int32_t code;              /* MPROC_ETASK: what the function returned; MPROC_ECRASHED without a
+                                  signal: the worker's exit status */
     int32_t signal;            /* MPROC_ECRASHED, MPROC_ELIMIT: what ended the worker, or 0 */
     int32_t pid;               /* MPROC_ETASK, _ECRASHED, _ELIMIT: of the worker that ran it last */
     int32_t attempts;          /* how often the item was begun */

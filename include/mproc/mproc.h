@@ -22,8 +22,8 @@
  * - Structs of options begin with `size`: { .size = sizeof options } and everything else 0 is every
  *   default, and so is NULL.  A smaller `size`, of a program built against an older header, is
  *   accepted; 0, or a larger one with something in it that this library does not know, is -EINVAL.
- * - A timeout is in milliseconds: -1 for ever, 0 do not wait.  It counts from the entry of the
- *   call.  In options 0 is none, because it is the default.
+ * - A timeout is in milliseconds: -1 for ever, as all below 0, and 0 do not wait.  It counts from
+ *   the entry of the call.  In options 0 is none, because it is the default, and less is -EINVAL.
  * - A handle of a pool, a future or a process belongs to the process that made it.  In any other (a
  *   fork, a worker) a call with it returns MPROC_EFOREIGN and does nothing; _free and _destroy leave
  *   alone what it stands for.  A process that was made around the C library's fork() (vfork, clone,

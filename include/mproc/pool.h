@@ -71,8 +71,9 @@ typedef struct mproc_pool_options {
     mproc_hook_fn parent_fork; /* in the caller, just after it, on failure too */
     mproc_hook_fn child_fork;  /* once in each worker, before init */
     /* Bytes of shared memory for inputs and outputs, at most; it is taken only as it is used.
-     * 0: twice the machine's memory.  All of it counts for RLIMIT_AS (take RLIMIT_DATA to limit
-     * what tasks allocate), and valgrind's search for leaks reads it: keep it small there. */
+     * 0: twice the machine's memory, or less as RLIMIT_AS and RLIMIT_FSIZE allow.  All of it counts
+     * for RLIMIT_AS (take RLIMIT_DATA to limit what tasks allocate), and valgrind's search for leaks
+     * reads it: keep it small there. */
     uint64_t arena_size;
     /* Shared memory that was used and is free keeps its pages up to so many bytes, and goes back to
      * the system beyond.  0: 64 MiB; UINT64_MAX: all of it is kept. */
@@ -135,8 +136,8 @@ typedef struct mproc_map_options {
 typedef struct mproc_submit_options {
     size_t size;
     size_t ctx_size;       /* non-zero: *ctx, of so many bytes, is copied for this task */
-    size_t output_max;     /* the longest output; 0: 1 MiB.  So much of the arena is set aside while
-                              the task is open, and taken only as it is used */
+    size_t output_max;     /* the longest output; 0: 1 MiB.  So much of the arena is set aside until
+                              the future is freed, and taken only as it is used */
     int64_t time_limit_ms; /* 0: the pool's, -1: none */
     int32_t retries;       /* 0: the pool's, -1: none */
     int32_t reserved;      /* 0 */
@@ -156,8 +157,8 @@ typedef struct mproc_submit_options {
  * Does not wait for the workers.  If none can be started, or `init` fails time after time, the
  * calls that wait for a task return MPROC_EBROKEN, and its mproc_failure says why.
  *
- * Returns 0 and the new handle, or -EINVAL (NULL, bad options), -ENOMEM (no memory, or no address
- * space for arena_size), -ENOSPC (no shared memory), -EAGAIN (no process), -EMFILE or -ENFILE (no
+ * Returns 0 and the new handle, or -EINVAL (NULL, bad options), -ENOMEM (no memory, or a limit is in
+ * the way of arena_size), -ENOSPC (no shared memory), -EAGAIN (no process), -EMFILE or -ENFILE (no
  * descriptor to be had).
  */
 int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_options *options);
@@ -222,11 +223,12 @@ void mproc_pool_destroy(mproc_pool *pool);
  * - `failure` (its size set) tells of the first item that failed; its error is 0 if none did.
  *
  * Returns 0 (or a count, with statuses), MPROC_ETASK, MPROC_ECRASHED, MPROC_ELIMIT, MPROC_EBROKEN,
- * -ECANCELED (terminated meanwhile), -ETIMEDOUT; or, with nothing begun, -EINVAL, -EOVERFLOW (count
- * x size), -EBUSY (a restart is under way), MPROC_ECLOSED, MPROC_EBROKEN, MPROC_EFUNC; or -ENOMEM
- * (the arena has no room for a section), -ENOSPC (the machine has no memory for it), -EAGAIN (65,536
- * tasks are open).  Where one of these last ends a map that was begun, it is the status of the items
- * that were not.  A map of 0 items succeeds.
+ * -ECANCELED (terminated meanwhile), -ETIMEDOUT; or, with nothing begun, -EINVAL (also for memory
+ * that is the pool's in part), -EOVERFLOW (a size is too large), -EBUSY (a restart is under way),
+ * MPROC_ECLOSED, MPROC_EBROKEN, MPROC_EFUNC; or -ENOMEM (the arena has no room for a section),
+ * -ENOSPC (the machine has no memory for it), -EAGAIN (65,536 tasks are open).  Where one of these
+ * last ends a map that was begun, it is the status of the items that were not.  A map of 0 items
+ * succeeds.
  */
 int mproc_pool_map(mproc_pool *pool, mproc_map_fn fn, void *ctx, const void *in, size_t in_size,
                    void *out, size_t out_size, size_t count, const mproc_map_options *options);
@@ -240,9 +242,10 @@ int mproc_pool_map_batch(mproc_pool *pool, mproc_batch_fn fn, void *ctx, const v
 
 /*
  * The same for inputs and outputs of any length, with a task function (task.h).  On success, and
- * with statuses always, *results has the outputs in the order of the inputs; an item that failed
- * has an output of 0 bytes.  A failure is seen when the items before it have ended; some hundreds
- * that were handed out by then are run.  chunk_size is not used.
+ * with statuses after an error too, *results has the outputs in the order of the inputs, to be
+ * freed; an item that failed has an output of 0 bytes.  Set it to NULL before: some errors, as
+ * -EINVAL, leave it alone.  A failure is seen when the items before it have ended; some hundreds that
+ * were handed out by then are run.  chunk_size is not used.
  */
 int mproc_pool_map_bytes(mproc_pool *pool, mproc_task_fn fn, void *ctx, const struct iovec *inputs,
                          size_t count, mproc_results **results, const mproc_map_options *options);

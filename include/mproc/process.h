@@ -77,7 +77,8 @@ int mproc_process_is_alive(mproc_process *process);
 
 /*
  * A descriptor that becomes readable (POLLIN or POLLHUP) when the process has ended, for poll() and
- * its like.  It stays the handle's: do not read or close it.  Returns the descriptor or an error.
+ * its like.  It stays the handle's: do not read or close it.  Does not block.  Returns the
+ * descriptor, or -EBADF if the program closed it.
  */
 int mproc_process_fd(const mproc_process *process);
 
