@@ -36,7 +36,7 @@
     X(SIGTTIN) X(SIGTTOU) X(SIGURG) X(SIGUSR1) X(SIGUSR2) X(SIGVTALRM) X(SIGXCPU) X(SIGXFSZ)
 #define SIGNAL_ROW(signal) {signal, #signal},
 
-/* Its name, or NULL: the C library's own function for that is newer than the library. */
+/* A table, because the C library's own function for that, sigabbrev_np(), is too new to count on. */
 const char *mp_signal_name(int signal)
 {
     static const struct {

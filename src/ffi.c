@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the headers say, as tables to be asked at run time, for languages that do not read them.  Runs
- * in any process and touches nothing but its arguments.  tests/ffi_tables.sh holds the tables
- * complete against the headers.
+ * What the headers say, as tables to be asked at run time, for languages that do not read them; and
+ * functions by their names.  Runs in any process; but for what mproc_function_load() loads it touches
+ * nothing but its arguments.  tests/ffi_tables.sh holds the tables complete against the headers.
  */
 #include "mproc/ffi.h"
 

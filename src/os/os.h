@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * os.h: what the library asks of the kernel, and nothing else does.  Below it stand the only
- * platform conditionals.  Where Linux has a mechanism of its own there are two files,
- * <name>_linux.c and <name>_posix.c, and the build takes one of them (MPROC_POSIX forces the
- * second).
+ * os.h: what the library asks of the kernel, but for plain calls of POSIX that are the same on every
+ * system (the supervisor's waitpid(), the diary's open()).  Below it stand the only platform
+ * conditionals.  Where Linux has a mechanism of its own there are two files, <name>_linux.c and
+ * <name>_posix.c, and the build takes one of them (MPROC_POSIX forces the second).
  *
- * Every function returns 0 or a count, or -errno: errno is read here, once, and nowhere above.
+ * Every function returns 0 or a count, or -errno: errno is read here, once, and above in supervisor.c
+ * alone, for the children that it reaps.
  * "Child" after a function says that it may be called between fork and the child's main: it makes
  * only async-signal-safe calls.
  */
@@ -21,8 +22,7 @@
 
 #include "../list.h"
 
-/* ---- clock.c: time, and waiting with a deadline ------------------------------------------------
- */
+/* ---- clock.c: time, and waiting with a deadline ---------------------------------------------- */
 
 #define MP_FOREVER INT64_MAX
 
@@ -56,8 +56,7 @@ struct patience {
 bool mp_linger(struct patience *patience, bool (*news)(const void *arg), const void *arg,
                int64_t deadline);
 
-/* ---- fd.c, fd_*.c: descriptors -----------------------------------------------------------------
- */
+/* ---- fd.c, fd_*.c: descriptors --------------------------------------------------------------- */
 
 /* A pipe: [0] reads, [1] writes; close-on-exec, and never 0 to 2, so that a host that closed its
  * standard streams does not find a pipe of ours there. */
@@ -137,8 +136,7 @@ int mp_memory_size(int fd, size_t size); /* ftruncate(), for mp_memory_object() 
  * is done where the system cannot. */
 void mp_memory_leave_out_of_core(void *base, size_t size);
 
-/* ---- fork.c: fork, and who must not inherit what -----------------------------------------------
- */
+/* ---- fork.c: fork, and who must not inherit what --------------------------------------------- */
 
 /*
  * Descriptors that no other child of this process may hold, or an end of file would not mean what
@@ -158,8 +156,8 @@ struct guard {
 int mp_guard_lock(void); /* -ENOMEM: the atfork handlers could not be registered */
 void mp_guard_unlock(void);
 void mp_guard_add(struct guard *guard); /* with the lock held */
-void mp_guard_remove(
-    struct guard *guard); /* with the lock held; accepts one that was never added */
+/* With the lock held; accepts one that was never added. */
+void mp_guard_remove(struct guard *guard);
 /* Descriptor i was opened anew, with the lock held. */
 void mp_guard_mark(struct guard *guard, size_t i);
 /* Descriptor i for the next call; -1: there is none, or the program closed it. */
@@ -225,18 +223,17 @@ enum bond_kind {
  * the guard lock held; then _parent (with the lock held too) or _child.  After _child the kernel
  * kills the caller when the parent ends; if it is gone already, the caller ends here and now.  A
  * change of user id undoes a BOND_THREAD: call again.  For the group of a BOND_THREAD the parent keeps
- * both ends, and calls no _parent.  Where it takes a signal (fallback), _child
- * unblocks that, so the mask that the child is to run with is set before.
+ * both ends, and calls no _parent.  Where it takes a signal (fallback), _child unblocks that, so the
+ * mask that the child is to run with is set before.
  */
 int mp_bond_open(int bond[2], enum bond_kind kind);
 void mp_bond_parent(int bond[2]);
 void mp_bond_child(int bond[2], enum bond_kind kind, pid_t parent); /* Child. */
 
-void mp_set_name(
-    const char *name); /* what ps shows for this process, where it can be set.  Child. */
+/* What ps shows for this process, where it can be set.  Child. */
+void mp_set_name(const char *name);
 
-/* ---- code_*.c: which functions a fork of this moment will know ----------------------------------
- */
+/* ---- code_*.c: which functions a fork of this moment will know ------------------------------- */
 
 struct code_map; /* where there is code at one moment */
 

@@ -40,8 +40,8 @@ static chunk_word *words_of(const struct supervisor *sup, const struct job_shm *
 
     *chunks = count;
     for (uint64_t i = 0; i < *chunks; i++) {
-        /* Relaxed: a guess; and of a job whose chunk a dead worker holds no word changes its slot.
-         */
+        /* Relaxed: a guess; and of a job whose chunk a dead worker holds no word changes its
+         * slot. */
         uint32_t id = mp_word_view(atomic_load_explicit(&words[i], memory_order_relaxed)).id;
 
         foreign = id && mp_job_slot(id) == slot ? 0 : foreign + 1; /* no job has the id 0 */

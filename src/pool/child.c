@@ -102,8 +102,9 @@ _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
     }
     for (size_t i = OWN_WAKE; i <= OWN_LOOP; i++)
         if (mp_guard_fd(&worker_guard, i) < 0)
-            child_exit(EXIT_CANNOT_START);             /* init closed what it did not open */
-    mp_bond_child(seat->bond, BOND_THREAD, sup->self); /* init may have changed the user id */
+            child_exit(EXIT_CANNOT_START); /* init closed what it did not open */
+    /* Once more: init may have changed the user id. */
+    mp_bond_child(seat->bond, BOND_THREAD, sup->self);
     CRASH_POINT("worker ready, not up");
     /* Relaxed: only for people to read, and before any task of this worker has ended. */
     atomic_store_explicit(&self->pid, (int32_t)getpid(), memory_order_relaxed);

@@ -188,7 +188,7 @@ bool mp_look(mproc_pool *pool)
     uint64_t deaths, lost;
 
     look_at_ready(pool);
-    /* Sequentially consistent: after host_waits, see worker_gone() in supervisor.c. */
+    /* Sequentially consistent: after host_waits, see announce_death() in supervisor.c. */
     deaths = atomic_load_explicit(&shared_of(pool)->deaths, memory_order_seq_cst);
     lost = atomic_load_explicit(&shared_of(pool)->lost, memory_order_seq_cst);
     if (deaths != pool->deaths_seen || lost != pool->lost_seen) {

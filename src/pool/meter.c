@@ -4,6 +4,7 @@
  * worker, once for each chunk, so it is cheap: one look at a clock that costs no system call, and
  * plain stores into the worker's own record.  The clock goes in steps of some milliseconds; where
  * chunks are shorter than that, one in so many is charged with a whole step, and the sum is right.
+ * The record of a dead worker is the supervisor's, or the host's when there is none any more.
  */
 #include "worker.h"
 
@@ -63,6 +64,7 @@ void mp_meter_ticket(struct worker *worker)
 
 void mp_meter_claim(struct worker *worker)
 {
+    /* The coarse clock is as good for who counts; a timeline shows the difference. */
     worker->traced = mp_diary_traces() ? mp_now() : worker->began;
     SET(record_of(worker)->began, worker->traced);
 }
@@ -91,7 +93,7 @@ void mp_meter_rest(struct worker *worker)
     SET(record_of(worker)->began, 0);
 }
 
-/* ---- the supervisor -------------------------------------------------------------------------- */
+/* ---- supervisor, host ------------------------------------------------------------------------ */
 
 void mp_meter_bury(struct worker_shm *record, uint64_t peak)
 {

@@ -144,8 +144,8 @@ static enum chunk_state run_task(struct worker *worker, const struct holding *he
     return CHUNK_DONE;
 }
 
-/* The items of a chunk just claimed.  False: the descriptor is nonsense (somebody scribbled on it).
- */
+/* The items of a chunk just claimed.  False: the descriptor is nonsense (somebody scribbled on
+ * it). */
 static bool find_items(const struct region *region, struct holding *held)
 {
     const struct job_shm *job = held->job;

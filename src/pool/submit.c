@@ -221,8 +221,8 @@ static void describe(const struct job *job, const struct job_spec *spec)
 
     if (spec->context_size)
         context = mp_block_address(&job->pool->heap, job->block);
-    /* Relaxed: a worker that slept may read these now; what it makes of them is only a guess.
-     */
+    /* Relaxed: a worker that slept may read these now; what it makes of them is only a
+     * guess. */
     atomic_store_explicit(&shared->words, offset_of(job, job->words), memory_order_relaxed);
     atomic_store_explicit(&shared->chunks, job->chunks, memory_order_relaxed);
     atomic_store_explicit(&shared->limit_ns, spec->limit_ns, memory_order_relaxed);

@@ -19,8 +19,8 @@
 #include "worker.h"
 
 enum {
-    /* In a row, with no worker up, the pool gives up: so many, and at least four for each worker.
-     */
+    /* In a row, with no worker up, the pool gives up: so many, and at least four for each
+     * worker. */
     MAX_FAILED_STARTS = 16,
     MAX_BACKOFF_SHIFT = 7, /* 128 ms between starts at most */
     NS_PER_MS = 1000000,

@@ -251,8 +251,8 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
     }
     CRASH_POINT("ticket popped");
     *ticket = id;
-    /* A death before this loses the ticket: the supervisor finds none in the record, and says so.
-     */
+    /* A death before this loses the ticket: the supervisor finds none in the record, and
+     * says so. */
     atomic_store_explicit(&self->ticket, id, memory_order_release);
     CRASH_POINT("ticket noted");
     /* Sequentially consistent: the host says that it has a backlog, then tries the queue once more
@@ -264,8 +264,8 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
 enum worker_end mp_worker_run(struct worker *worker)
 {
     struct worker_shm *self = mp_region_worker(worker->region, worker->number);
-    /* What a predecessor left; relaxed: this process was forked after the predecessor was reaped.
-     */
+    /* What a predecessor left; relaxed: this process was forked after the predecessor was
+     * reaped. */
     uint64_t ticket = atomic_load_explicit(&self->ticket, memory_order_relaxed);
     enum worker_end end;
     bool served = false;

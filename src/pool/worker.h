@@ -52,7 +52,7 @@ void mp_meter_end(struct worker *worker, uint64_t first, uint64_t count, bool fa
 void mp_meter_rest(struct worker *worker);
 /* How long the present chunk has been run, in nanoseconds. */
 int64_t mp_meter_ran(const struct worker *worker);
-/* Supervisor: the worker is dead, and `peak` more than any before has had, or 0. */
+/* Supervisor, host: the worker is dead, and `peak` more than any before has had, or 0. */
 void mp_meter_bury(struct worker_shm *record, uint64_t peak);
 
 /* run.c.  Run a chunk that was just claimed: CHUNK_DONE or CHUNK_FAILED, with its outcome written. */

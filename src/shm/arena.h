@@ -40,7 +40,8 @@ void mp_arena_finish(struct arena *arena); /* frees the bookkeeping of every blo
 
 /* -ENOMEM: no room in the arena (or for the bookkeeping).  A size of 0 takes the least there is. */
 int mp_arena_alloc(struct arena *arena, size_t size, struct block **block);
-/* Make the first `length` bytes of a block real, so that writing them cannot fail; -ENOSPC. */
+/* Make the first `length` bytes of a block real, so that writing them cannot fail; -ENOSPC, -EBADF as
+ * mp_memory_commit(). */
 int mp_arena_commit(struct arena *arena, const struct block *block, size_t length);
 /* `touched`: how many of its bytes were written, about.  Accepts NULL.  Pages stay warm up to a
  * limit and go back to the system beyond it. */

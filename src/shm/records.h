@@ -108,8 +108,8 @@ struct queue_shm {
 /*
  * What a worker leaves for the supervisor and for its replacement.
  * Who writes: the worker with this number; the supervisor zeroes `up`, `left`, `deadline` and `began`,
- * and adds to `busy_ns`, while there is none.  Below the first line it is all for people to read: counts that go on from one worker to its
- * replacement, and are only numbers to whoever reads them.
+ * and adds to `busy_ns`, while there is none.  Below the first line it is all for people to read:
+ * counts that go on from one worker to its replacement, and are only numbers to whoever reads them.
  */
 struct worker_shm {
     /* The id of the job whose ticket it holds; 0: none.  Not zeroed at a death: the replacement
@@ -121,7 +121,7 @@ struct worker_shm {
     _Atomic uint64_t claim;
     _Atomic int64_t deadline; /* mp_now(); 0: none; below 0: a limit that does not count yet */
     _Atomic uint64_t item;    /* the item it is running, for the report of a crash */
-    _Atomic int64_t began;    /* mp_now_coarse() when it began to run its chunk; 0: it is idle */
+    _Atomic int64_t began;    /* when it began to run its chunk, see meter.c; 0: it is idle */
     _Atomic uint32_t up;      /* its init function has returned */
     _Atomic uint32_t left; /* it read the end of file: the pool closes, no replacement is wanted */
     _Alignas(CACHE_LINE) _Atomic uint64_t items; /* that it ran, to an end of theirs */
@@ -138,7 +138,11 @@ struct worker_shm {
 /* Why the supervisor gave up. */
 enum broken_reason { BROKEN_NOT, BROKEN_FORK, BROKEN_INIT, BROKEN_START };
 
-/* The pool's own words: those of the host on one line, those of the supervisor on another. */
+/*
+ * The pool's own words, a cache line for each writer.
+ * Who writes: the host the first (the supervisor zeroes `loop_asks` there), the supervisor the second,
+ * a worker whose init function failed the third.
+ */
 struct pool_shm {
     _Alignas(CACHE_LINE) _Atomic uint32_t host_waits;
     _Atomic int64_t least_limit_ns; /* of all open jobs; 0: no limit is in force */
@@ -149,7 +153,7 @@ struct pool_shm {
     _Atomic uint64_t lost; /* of these, those that may have taken a ticket with them */
     _Atomic uint32_t broken_reason;
     _Atomic int32_t broken_value; /* error of fork, exit status, or minus the signal */
-    /* What a worker whose init function failed left with mproc_fail(): only for a person to read. */
+    /* What it left with mproc_fail(): only for a person to read. */
     _Alignas(CACHE_LINE) char init_text[WORKER_TEXT_MAX];
 };
 

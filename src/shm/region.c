@@ -18,8 +18,8 @@ static size_t round_up(size_t size, size_t unit)
     return (size + unit - 1) / unit * unit;
 }
 
-/* Twice the machine's memory, at least 1 GiB, at most a thousandth of the address space: it costs
- * nothing until it is used, and nobody should have to think of it. */
+/* Twice the machine's memory, at least 1 GiB, at most 128 GiB (256 MiB of a small address space): it
+ * costs nothing until it is used, and nobody should have to think of it. */
 static uint64_t default_heap_size(void)
 {
     const uint64_t least = (uint64_t)1 << 30;

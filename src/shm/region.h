@@ -29,8 +29,8 @@ struct region {
     size_t heap_size;
 };
 
-/* heap_size 0: as much address space as seems good for this machine; else -ENOMEM if it cannot be.
- */
+/* heap_size 0: as much address space as seems good for this machine; else -ENOMEM if it cannot
+ * be. */
 int mp_region_open(struct region *region, uint32_t workers, uint64_t heap_size);
 void mp_region_close(struct region *region);
 /* Before the processes are started, for the first time or again: the words of the pool, the records
