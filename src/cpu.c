@@ -5,8 +5,6 @@
 #include "env.h"
 #include "os/os.h"
 
-#include <stddef.h>
-
 enum { WORKERS_MAX = 4096 };
 
 /* A plain decimal number from 1 to WORKERS_MAX; 0 for anything else. */

@@ -2,10 +2,10 @@
 /* What the environment asks of the library.  Runs in the host. */
 #include "env.h"
 
-#include "os/os.h"
-
 #include <stddef.h>
 #include <stdlib.h>
+
+#include "os/os.h"
 
 const char *mp_env(const char *name)
 {

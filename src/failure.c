@@ -2,14 +2,13 @@
 /* How a task failed, in words.  Runs in any process. */
 #include "mproc/error.h"
 
-#include "line.h"
-#include "names.h"
-#include "options.h"
-
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <string.h>
+
+#include "line.h"
+#include "names.h"
+#include "options.h"
 
 /* ---- signals --------------------------------------------------------------------------------- */
 

@@ -225,9 +225,9 @@ void mproc_struct_free(void *made)
         free((char *)made - offsetof(struct box, object));
 }
 
-/* Find a member that is a pointer (or an array), or one that is a number.  *at is its place. */
+/* Find a member that is a pointer (or an array), or one that is a number. */
 static int find_member(const void *made, const char *name, bool pointer,
-                       const struct member **member, const char **at)
+                       const struct member **member)
 {
     const struct type *type;
 
@@ -237,7 +237,6 @@ static int find_member(const void *made, const char *name, bool pointer,
     for (const struct member *m = type->members; m->name; m++)
         if (strcmp(name, m->name) == 0) {
             *member = m;
-            *at = (const char *)made + m->offset;
             return pointer == (m->kind == POINTER || m->kind == ARRAY) ? 0 : -EINVAL;
         }
     return -ENOENT;
@@ -246,9 +245,8 @@ static int find_member(const void *made, const char *name, bool pointer,
 int mproc_struct_set(void *made, const char *name, int64_t value)
 {
     const struct member *member;
-    const char *at;
     bool narrow;
-    int r = find_member(made, name, false, &member, &at);
+    int r = find_member(made, name, false, &member);
 
     if (r)
         return r;
@@ -273,12 +271,13 @@ int mproc_struct_get(const void *made, const char *name, int64_t *value)
     const char *at;
     int64_t whole;
     int32_t half;
-    int r = find_member(made, name, false, &member, &at);
+    int r = find_member(made, name, false, &member);
 
     if (!value)
         return -EINVAL;
     if (r)
         return r;
+    at = (const char *)made + member->offset;
     if (member->size == sizeof half) {
         memcpy(&half, at, sizeof half);
         whole = member->kind == SIGNED ? half : (int64_t)(uint32_t)half;
@@ -294,8 +293,7 @@ int mproc_struct_get(const void *made, const char *name, int64_t *value)
 int mproc_struct_set_pointer(void *made, const char *name, const void *value)
 {
     const struct member *member;
-    const char *at;
-    int r = find_member(made, name, true, &member, &at);
+    int r = find_member(made, name, true, &member);
 
     if (!r && member->kind == ARRAY)
         r = -EINVAL;
@@ -308,12 +306,13 @@ int mproc_struct_get_pointer(const void *made, const char *name, const void **va
 {
     const struct member *member;
     const char *at;
-    int r = find_member(made, name, true, &member, &at);
+    int r = find_member(made, name, true, &member);
 
     if (!value)
         return -EINVAL;
     if (r)
         return r;
+    at = (const char *)made + member->offset;
     if (member->kind == ARRAY)
         *value = at;
     else

@@ -18,9 +18,6 @@ struct list {
 /* The struct that holds this link. */
 #define LIST_ENTRY(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
-#define LIST_ENTRY_CONST(link, type, member)                                                       \
-    ((const type *)(const void *)((const char *)(link)-offsetof(type, member)))
-
 #define LIST_INIT(head)                                                                            \
     {                                                                                              \
         &(head), &(head)                                                                           \

@@ -12,17 +12,17 @@
  */
 #include "mproc/process.h"
 
-#include "mproc/error.h"
-#include "options.h"
-#include "os/os.h"
-#include "point.h"
-
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "mproc/error.h"
+#include "options.h"
+#include "os/os.h"
+#include "point.h"
 
 enum { WATCH = 0, BOND = 2, FDS = 4 }; /* places in fds[] */
 enum { LAST_SIGNAL = 64 };

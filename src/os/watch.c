@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { FIRST_PAUSE_NS = 50 * 1000, LONGEST_PAUSE_NS = 20 * 1000 * 1000 };
 

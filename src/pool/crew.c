@@ -5,7 +5,6 @@
  */
 #include "generation.h"
 
-#include <errno.h>
 #include <stdio.h>
 
 #include "../point.h"

@@ -10,10 +10,10 @@ struct worker {
     uint32_t number;
     int wake;            /* read end of the wake pipe */
     int bell;            /* write end of the bell pipe */
+    int loop;            /* write end of the loop's bell */
     uint32_t items_left; /* until it is to be replaced; 0: no end */
     bool one_ticket;     /* it serves that in its record, and no other */
     struct patience patience;
-    int loop; /* write end of the loop's bell */
     /* By mp_worker_run(). */
     struct mark wake_mark;
     struct mark bell_mark;

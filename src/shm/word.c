@@ -6,8 +6,6 @@
  */
 #include "word.h"
 
-#include <stddef.h>
-
 #include "../point.h"
 
 const char *mp_chunk_state_name(unsigned state)
