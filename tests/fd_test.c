@@ -392,6 +392,28 @@ static void a_descriptor_moved_up_is_the_same_out_of_the_way(void **state)
     mp_close(ends[1]);
 }
 
+/* The high numbers of such a limit begin with those of the standard streams. */
+static int move_up_below_a_low_limit(void *arg)
+{
+    struct rlimit limit;
+    int ends[2];
+
+    (void)arg;
+    if (mp_pipe(ends) || getrlimit(RLIMIT_NOFILE, &limit))
+        return 1;
+    mp_close(STDOUT_FILENO);
+    limit.rlim_cur = 17;
+    if (setrlimit(RLIMIT_NOFILE, &limit))
+        return 2;
+    return mp_move_up(ends[0]) > STDERR_FILENO ? 0 : 3;
+}
+
+static void a_descriptor_is_not_moved_to_the_standard_ones(void **state)
+{
+    (void)state;
+    assert_int_equal(test_run_child(move_up_below_a_low_limit, NULL), 0);
+}
+
 static void a_number_is_appended_in_decimal(void **state)
 {
     static const unsigned numbers[] = {0, 9, 10, 4095, UINT_MAX};
@@ -452,6 +474,7 @@ static const struct CMUnitTest tests[] = {
     TEST(stdin_becomes_null),
     TEST(a_descriptor_is_known_until_its_number_is_anothers),
     TEST(a_descriptor_moved_up_is_the_same_out_of_the_way),
+    TEST(a_descriptor_is_not_moved_to_the_standard_ones),
     TEST(a_number_is_appended_in_decimal),
     TEST(a_copy_and_one_over_another_stand_for_the_same),
 };

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -341,7 +342,10 @@ static int renice(void *arg)
 
     (void)arg;
     mp_renice(3);
-    return getpriority(PRIO_PROCESS, 0) == (before + 3 > 19 ? 19 : before + 3) ? 0 : 1;
+    if (getpriority(PRIO_PROCESS, 0) != (before + 3 > 19 ? 19 : before + 3))
+        return 1;
+    mp_renice(INT_MAX);
+    return getpriority(PRIO_PROCESS, 0) == 19 ? 0 : 2;
 }
 
 static void renice_adds(void **state)

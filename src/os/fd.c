@@ -34,7 +34,7 @@ int mp_move_up(int fd)
     struct rlimit limit;
     int moved = -1;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > HIGH_FDS)
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur >= FIRST_FD + HIGH_FDS)
         moved = fcntl(fd, F_DUPFD_CLOEXEC,
                       (int)(limit.rlim_cur < FD_SETSIZE ? limit.rlim_cur : FD_SETSIZE) - HIGH_FDS);
     if (moved < 0)

@@ -166,6 +166,12 @@ void mp_signals_default(void)
 
 void mp_renice(int by)
 {
+    const int most = 40; /* from one end of the scale to the other; beyond, the sum may overflow */
+
+    if (by > most)
+        by = most;
+    if (by < -most)
+        by = -most;
     setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + by);
 }
 
