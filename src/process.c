@@ -78,7 +78,7 @@ static void note_end(mproc_process *process, int r, int status)
 static void look(mproc_process *process)
 {
     int watch[2] = {mp_guard_fd(&process->guard, WATCH), -1};
-    struct pollfd end = {watch[0], POLLIN, 0};
+    struct pollfd end = {.fd = watch[0], .events = POLLIN};
     int status = 0;
     int r = mp_watch_wait(watch, process->pid, 0, &status);
 

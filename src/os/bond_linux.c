@@ -66,7 +66,7 @@ static void reopen(int fd)
 
 void mp_bond_child(int bond[2], enum bond_kind kind, pid_t parent)
 {
-    struct pollfd end = {bond[1], POLLIN, 0};
+    struct pollfd end = {.fd = bond[1], .events = POLLIN};
     bool first = bond[0] >= 0; /* at a second call the other number may be another file's */
 
     bond[0] = mp_close(bond[0]);

@@ -54,7 +54,7 @@ static pid_t bonded;
 
 static bool parent_is_gone(void)
 {
-    struct pollfd end = {bond_end, POLLIN, 0};
+    struct pollfd end = {.fd = bond_end, .events = POLLIN};
 
     return getpid() == bonded && mp_poll(&end, 1, 0) != 0;
 }

@@ -65,7 +65,7 @@ static int poll_timeout(int64_t deadline)
 
 void mp_pause(void)
 {
-    const struct timespec pause = {0, NS_PER_MS};
+    const struct timespec pause = {.tv_nsec = NS_PER_MS};
 
     nanosleep(&pause, NULL);
 }

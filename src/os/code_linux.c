@@ -62,8 +62,8 @@ struct mapping {
 /* Returns 0, -EFAULT when there is no such memory (any more), or an error: it cannot be read. */
 static int read_own(void *to, uintptr_t from, size_t size)
 {
-    struct iovec local = {to, size};
-    struct iovec remote = {(void *)from, size};
+    struct iovec local = {.iov_base = to, .iov_len = size};
+    struct iovec remote = {.iov_base = (void *)from, .iov_len = size};
     ssize_t n = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
 
     if (n < 0)

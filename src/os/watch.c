@@ -78,7 +78,7 @@ static int reap(const int watch[2], pid_t pid, int *status)
 /* Sleep for what lies between its end of file and its being reaped; twice as long the next time. */
 static void pause_for(long *ns)
 {
-    struct timespec t = {0, *ns};
+    struct timespec t = {.tv_nsec = *ns};
 
     nanosleep(&t, NULL);
     if (*ns < LONGEST_PAUSE_NS)
@@ -91,7 +91,7 @@ int mp_watch_wait(int watch[2], pid_t pid, int64_t deadline, int *status)
     bool polled = false;
 
     for (;;) {
-        struct pollfd end = {watch[0], POLLIN, 0};
+        struct pollfd end = {.fd = watch[0], .events = POLLIN};
         int r = reap(watch, pid, status);
 
         if (r != -EAGAIN)

@@ -16,12 +16,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* One number for all architectures, but for mips and alpha, where there is no call of these. */
+/* One number on nearly all architectures.  On alpha it is that of another call, on mips of none: there a
+ * C library without the names has no pidfd. */
+#if defined(__alpha__) || defined(__mips__)
+#define COMMON_NUMBER(number) (-1)
+#else
+#define COMMON_NUMBER(number) (number)
+#endif
 #ifndef SYS_pidfd_send_signal
-#define SYS_pidfd_send_signal 424
+#define SYS_pidfd_send_signal COMMON_NUMBER(424)
 #endif
 #ifndef SYS_pidfd_open
-#define SYS_pidfd_open 434
+#define SYS_pidfd_open COMMON_NUMBER(434)
 #endif
 
 enum { PIDFS = 0x50494446 }; /* the magic number of the file system in which pidfds lie */
