@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum { NS_PER_MS = 1000000 };
+_Static_assert((int)WORKER_TEXT_MAX == (int)MPROC_TEXT_MAX, "a text is copied whole");
 
 bool mp_chunk_is_plausible(const struct job *job, struct chunk_view view)
 {
