@@ -775,6 +775,27 @@ static void a_pool_that_is_terminated_meanwhile_cancels_the_map(void **state)
     assert_int_equal(map_and_meanwhile(mproc_pool_terminate), -ECANCELED);
 }
 
+/* As a map of items of one size does it. */
+static void a_map_that_cannot_begin_leaves_all_as_it_was(void **state)
+{
+    char word[] = "word";
+    const struct iovec input = {.iov_base = word, .iov_len = 4};
+    int32_t status = UNTOUCHED;
+    mproc_failure failure = {.size = sizeof failure, .error = UNTOUCHED};
+    mproc_map_options options = {.size = sizeof options, .statuses = &status, .failure = &failure};
+    mproc_results *results = NULL;
+    mproc_pool *pool = make_pool(1, NULL);
+
+    (void)state;
+    assert_int_equal(mproc_pool_close(pool), 0);
+    assert_int_equal(mproc_pool_map_bytes(pool, turn_round, NULL, &input, 1, &results, &options),
+                     MPROC_ECLOSED);
+    assert_null(results);
+    assert_int_equal(status, UNTOUCHED);
+    assert_int_equal(failure.error, UNTOUCHED);
+    mproc_pool_destroy(pool);
+}
+
 static const struct CMUnitTest tests[] = {
     TEST(inputs_of_any_length_give_outputs_in_their_order),
     TEST(outputs_need_not_be_as_long_as_their_inputs),
@@ -793,6 +814,7 @@ static const struct CMUnitTest tests[] = {
     TEST(eight_threads_may_map_at_once),
     TEST(a_pool_that_is_closed_meanwhile_finishes_the_map),
     TEST(a_pool_that_is_terminated_meanwhile_cancels_the_map),
+    TEST(a_map_that_cannot_begin_leaves_all_as_it_was),
 };
 
 int main(void)

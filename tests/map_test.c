@@ -249,7 +249,7 @@ static void items_may_have_no_bytes(void **state)
 
 static void a_map_of_nothing_succeeds(void **state)
 {
-    mproc_failure failure = {.size = sizeof failure};
+    mproc_failure failure = {.size = sizeof failure, .error = UNTOUCHED};
     int32_t status = UNTOUCHED;
     mproc_map_options options = {.size = sizeof options, .statuses = &status, .failure = &failure};
     mproc_pool *pool = make_pool(1, NULL);
@@ -257,6 +257,10 @@ static void a_map_of_nothing_succeeds(void **state)
     (void)state;
     assert_int_equal(mproc_pool_map(pool, map_answer, NULL, NULL, 0, NULL, 0, 0, NULL), 0);
     assert_int_equal(mproc_pool_map(pool, map_answer, NULL, NULL, 0, NULL, 8, 0, &options), 0);
+    assert_int_equal(failure.error, 0);
+    failure.error = UNTOUCHED;
+    assert_int_equal(mproc_map(map_answer, NULL, NULL, 0, NULL, 8, 0, 3, &options), 0);
+    assert_int_equal(failure.error, 0);
     assert_int_equal(mproc_pool_map_batch(pool, NULL, NULL, NULL, 0, NULL, 8, 0, NULL), -EINVAL);
     assert_int_equal(mproc_map(map_answer, NULL, NULL, 0, NULL, 8, 0, 3, NULL), 0);
     assert_int_equal(status, UNTOUCHED);

@@ -75,13 +75,15 @@ static int reap(const int watch[2], pid_t pid, int *status)
     return reaped == pid ? 0 : -EAGAIN;
 }
 
-/* Sleep for what lies between its end of file and its being reaped; twice as long the next time. */
-static void pause_for(long *ns)
+/* Sleep for what lies between its end of file and its being reaped, but not beyond the deadline; twice
+ * as long the next time. */
+static void pause_for(long *ns, int64_t deadline)
 {
-    struct timespec t = {.tv_nsec = *ns};
+    int64_t left = deadline - mp_now();
+    struct timespec t = {.tv_nsec = left < *ns ? (long)left : *ns};
 
-    nanosleep(&t, NULL);
-    if (*ns < LONGEST_PAUSE_NS)
+    nanosleep(&t, NULL); /* nothing, if none is left */
+    if (*ns <= LONGEST_PAUSE_NS / 2)
         *ns *= 2;
 }
 
@@ -99,7 +101,7 @@ int mp_watch_wait(int watch[2], pid_t pid, int64_t deadline, int *status)
         if (deadline != MP_FOREVER && mp_now() >= deadline)
             return -ETIMEDOUT;
         if (polled)
-            pause_for(&pause);
+            pause_for(&pause, deadline);
         polled = mp_poll(&end, 1, watch[0] < 0 ? 0 : deadline) >= 0;
     }
 }

@@ -110,10 +110,11 @@ static void on_no_page(int signal)
  * unwritten. */
 static void write_outcome(void *arg)
 {
-    const struct sigaction action = {.sa_handler = on_no_page, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction action = {.sa_handler = on_no_page, .sa_flags = (int)SA_RESETHAND};
 
     if (sigsetjmp(no_page, 1))
         return;
+    sigemptyset(&action.sa_mask);
     sigaction(SIGBUS, &action, NULL);
     fill_outcome(arg);
     signal(SIGBUS, SIG_DFL);

@@ -272,6 +272,14 @@ static int check_call(struct bytes_call *call, const mproc_map_options *options)
     return mp_resolve_limits(call->pool, o->time_limit_ms, o->retries, &limits);
 }
 
+/* Nothing was begun: what the caller may want to know of it. */
+static int refuse(const struct bytes_call *call)
+{
+    if (call->stopped_by == MPROC_EBROKEN && call->options.failure)
+        mp_failure_broken(call->pool, call->options.failure);
+    return call->stopped_by;
+}
+
 static int conclude(struct bytes_call *call)
 {
     for (size_t i = call->submitted; call->options.statuses && i < call->count; i++)
@@ -311,9 +319,9 @@ int mproc_pool_map_bytes(mproc_pool *pool, mproc_task_fn fn, void *ctx, const st
     run_window(&call);
     if (call.submitted)
         tell_progress(&call, true);
-    r = conclude(&call);
+    r = call.stopped_by && !call.submitted ? refuse(&call) : conclude(&call);
     free(call.futures);
-    if (r < 0 && !call.options.statuses) {
+    if (r < 0 && (!call.options.statuses || !call.submitted)) {
         mproc_results_free(call.results);
         return r;
     }

@@ -48,6 +48,9 @@ static int describe(struct map_call *call, const mproc_map_options *options)
         spec->in_size = 0;
     if (!spec->out_size)
         spec->out = NULL;
+    if (!call->deadline) /* that of the first time: a one-shot map makes a pool in between */
+        call->deadline =
+            call->options.timeout_ms ? mp_deadline(call->options.timeout_ms) : MP_FOREVER;
     return mp_resolve_limits(call->pool, call->options.time_limit_ms, call->options.retries, spec);
 }
 
@@ -107,6 +110,16 @@ static int copy_context(struct map_call *call)
     return 0;
 }
 
+/* A map of no items: none has failed. */
+static int find_nothing(const struct map_call *call)
+{
+    const mproc_failure none = {.size = sizeof none, .worker = -1};
+
+    if (call->options.failure)
+        mp_failure_give(call->options.failure, &none);
+    return 0;
+}
+
 /* Nothing was begun: what the caller may want to know of it. */
 static int refuse(const struct map_call *call, int error)
 {
@@ -142,9 +155,10 @@ static int run_map(struct map_call *call, const mproc_map_options *options)
 
     if (!r)
         r = describe(call, options);
-    if (r || call->spec.count == 0)
+    if (r)
         return r;
-    call->deadline = call->options.timeout_ms ? mp_deadline(call->options.timeout_ms) : MP_FOREVER;
+    if (call->spec.count == 0)
+        return find_nothing(call);
     call->tally.failure = (mproc_failure){.size = sizeof call->tally.failure, .worker = -1};
     mp_progress_begin(&call->progress, pool, &call->options, call->spec.count);
     call->all_hands =
@@ -212,8 +226,10 @@ int mproc_map(mproc_map_fn fn, void *ctx, const void *in, size_t in_size, void *
                                      .count = count}};
     int r = workers < 0 ? -EINVAL : describe(&call, options); /* before anything is forked */
 
-    if (r || count == 0)
+    if (r)
         return r;
+    if (count == 0)
+        return find_nothing(&call);
     if (workers == 0)
         workers = mproc_cpu_count();
     if ((size_t)workers > count)
