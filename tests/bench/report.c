@@ -100,7 +100,7 @@ static void write_markdown_goal(FILE *file, const struct result *result, const s
     fprintf(file, "| %s | %s | %s %g %s%s | %.*f %s | ", first ? result->row->title : "",
             goal->ours, goal->relation == AT_MOST ? "\u2264" : "\u2265", goal->factor,
             goal->against ? "\u00d7 " : "", goal->against ? goal->against : result->row->unit,
-            verdict.measured < 100 ? 2 : 0, verdict.measured,
+            verdict.measured < 1 ? 3 : (verdict.measured < 100 ? 2 : 0), verdict.measured,
             goal->against ? "\u00d7" : result->row->unit);
     fprintf(file, "%s |\n", verdict.met ? "yes" : "**no**");
 }
