@@ -74,6 +74,7 @@ struct corpse {
     const struct job_shm *job;
     uint32_t number;
     uint64_t chunk;
+    enum chunk_state became; /* CHUNK_NONE: it held none */
     pid_t pid;
     int status; /* of waitpid */
 };
@@ -129,10 +130,12 @@ static bool bury_in(struct corpse *dead, const struct job_shm *job)
     chunk_word *words = words_of(dead->sup, job, &chunks);
 
     dead->job = job;
-    for (dead->chunk = 0; dead->chunk < chunks; dead->chunk++)
-        if (mp_word_bury(&words[dead->chunk], dead->number, retries,
-                         dead->sup->seats[dead->number].expired, write_outcome, dead) != CHUNK_NONE)
+    for (dead->chunk = 0; dead->chunk < chunks; dead->chunk++) {
+        dead->became = mp_word_bury(&words[dead->chunk], dead->number, retries,
+                                    dead->sup->seats[dead->number].expired, write_outcome, dead);
+        if (dead->became != CHUNK_NONE)
             return true;
+    }
     return false;
 }
 
@@ -164,11 +167,13 @@ static bool bury_anywhere(struct corpse *dead)
 
 /* The ticket says which job to look at; but a task may have scribbled over that, so if there is none
  * the chunk is looked for everywhere. */
-void mp_bury(const struct supervisor *sup, uint32_t number, pid_t pid, int status)
+enum chunk_state mp_bury(const struct supervisor *sup, uint32_t number, pid_t pid, int status)
 {
-    struct corpse dead = {.sup = sup, .number = number, .pid = pid, .status = status};
+    struct corpse dead = {
+        .sup = sup, .number = number, .became = CHUNK_NONE, .pid = pid, .status = status};
     const struct job_shm *job = job_of(sup, number);
 
     if (((job && bury_in(&dead, job)) || bury_anywhere(&dead)) && mp_diary_traces())
         tell_diary(sup, number, dead.job);
+    return dead.became;
 }

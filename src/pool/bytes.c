@@ -208,13 +208,21 @@ static int wait_till_done(struct bytes_call *call, mproc_future *future)
     }
 }
 
+/* A host that is slower than its workers finds each task done, and never waits until then. */
+static bool is_late(const struct bytes_call *call)
+{
+    return call->submitted < call->count && !call->closing && call->deadline != MP_FOREVER &&
+           mp_now() >= call->deadline;
+}
+
 /* Wait for the oldest of the window.  At the deadline all are told to stop, and have the same time
  * for it: else each could take its own. */
 static void wait_for_oldest(struct bytes_call *call)
 {
     mproc_future *oldest = call->futures[call->gathered % call->window];
 
-    if (call->stop_by == MP_FOREVER && wait_till_done(call, oldest) == -ETIMEDOUT) {
+    if (call->stop_by == MP_FOREVER &&
+        (wait_till_done(call, oldest) == -ETIMEDOUT || is_late(call))) {
         close_window(call, -ETIMEDOUT, true);
         call->stop_by = mp_deadline(STOP_MS);
     }

@@ -31,6 +31,7 @@ static void job_end(struct job *job)
     CRASH_POINT("job seen ended");
     job->ended = true;
     pool->ended++;
+    pool->news++;
     list_remove(&job->in_open);
     list_remove(&job->in_backlog);
     if (job->limited && --pool->limited == 0)
@@ -114,6 +115,7 @@ static void look_at_job(struct job *job)
             goto impossible;
         if (failed) {
             job->closing = true;
+            job->pool->news++;
             close_pass(job);
             if (!pass_ended(job))
                 goto impossible;
@@ -181,10 +183,10 @@ static void look_at_all(mproc_pool *pool, uint64_t lost)
     }
 }
 
-/* Look at whatever there may be to see.  True: some job has ended. */
+/* Look at whatever there may be to see.  True: some job has ended, or is closed for a failure. */
 bool mp_look(mproc_pool *pool)
 {
-    uint64_t ended_before = pool->ended;
+    uint64_t news_before = pool->news;
     uint64_t deaths, lost;
 
     look_at_ready(pool);
@@ -199,7 +201,7 @@ bool mp_look(mproc_pool *pool)
         CRASH_POINT("death heard");
         look_at_all(pool, more);
     }
-    return pool->ended != ended_before;
+    return pool->news != news_before;
 }
 
 /* ---- the end of a generation ----------------------------------------------------------------- */

@@ -257,7 +257,7 @@ int mproc_pool_close(mproc_pool *pool)
 
 static bool generation_is_gone(const void *pool)
 {
-    return !((const mproc_pool *)pool)->generation.alive && !((const mproc_pool *)pool)->starting;
+    return !((const mproc_pool *)pool)->starting && !((const mproc_pool *)pool)->generation.alive;
 }
 
 int mproc_pool_join(mproc_pool *pool, int64_t timeout_ms)
@@ -345,9 +345,6 @@ static int renew(mproc_pool *pool)
 {
     int r;
 
-    mp_wait(pool, generation_is_gone, pool, mp_now()); /* is it gone, and nobody looked? */
-    if (!list_is_empty(&pool->open) || pool->maps > 0)
-        return -EBUSY;
     mp_generation_shut(&pool->generation);
     r = mp_wait(pool, generation_is_gone, pool, MP_FOREVER);
     if (!r && pool->closed)
@@ -377,9 +374,12 @@ int mproc_pool_restart(mproc_pool *pool)
     if (r)
         return r;
     mp_pool_lock(pool);
+    /* Is it gone, and nobody looked?  That lets go of the lock, so before anything is decided. */
+    if (!pool->restarting)
+        mp_wait(pool, generation_is_gone, pool, mp_now());
     if (pool->closed)
         r = MPROC_ECLOSED;
-    else if (pool->restarting)
+    else if (pool->restarting || !list_is_empty(&pool->open) || pool->maps > 0)
         r = -EBUSY;
     if (!r) {
         pool->restarting = true;

@@ -181,7 +181,8 @@ struct mproc_pool {
     struct queue_end queue; /* of tickets */
     bool counted_on;        /* for some nobody was woken: somebody seemed to look out for them */
     uint64_t ended;         /* jobs, ever */
-    uint32_t limited;       /* open jobs with a limit */
+    uint64_t news;    /* of these, and of those closed for a failure: who waits may want to know */
+    uint32_t limited; /* open jobs with a limit */
     int64_t least_limit_ns; /* of theirs */
 
     struct list waiters;
@@ -269,7 +270,7 @@ void mp_failure_broken(mproc_pool *pool, mproc_failure *to);
 
 /* ---- gather.c -------------------------------------------------------------------------------- */
 
-/* Look at whatever there may be to see.  True: some job has ended. */
+/* Look at whatever there may be to see.  True: some job has ended, or is closed for a failure. */
 bool mp_look(mproc_pool *pool);
 /* Cancel what is not begun of a job; with `stop`, kill what runs.  Ends the job if that ends it. */
 void mp_job_close(struct job *job, bool stop);
@@ -284,7 +285,7 @@ void mp_generation_died(mproc_pool *pool);
 int mp_wait(mproc_pool *pool, bool (*done)(const void *arg), const void *arg, int64_t deadline);
 /* Wait for a job that was told to stop; if it has not by the deadline, the pool is poisoned. */
 void mp_job_wait_stopped(struct job *job, int64_t deadline);
-/* Look, without waiting, whether jobs have ended, or only if a worker has died; true: some have. */
+/* The same for whoever does not wait, or only if a worker has died; who waits is told. */
 bool mp_pool_look(mproc_pool *pool, bool only_deaths);
 /* Make all who wait look whether they still need to. */
 void mp_wake_waiters(mproc_pool *pool);

@@ -282,6 +282,13 @@ static int wait_for_news(struct map_call *call)
     }
 }
 
+/* A host that is slower than its workers has news whenever it looks, and never waits until then. */
+static bool is_late(const struct map_call *call)
+{
+    return call->begun < call->spec.count && !call->closing && call->deadline != MP_FOREVER &&
+           mp_now() >= call->deadline;
+}
+
 /* Until every section that is to be has ended and is gathered.  With the lock held. */
 void mp_run_sections(struct map_call *call)
 {
@@ -289,7 +296,7 @@ void mp_run_sections(struct map_call *call)
         scatter(call);
         if (call->gathered == call->posted)
             break;
-        if (wait_for_news(call) == -ETIMEDOUT)
+        if (wait_for_news(call) == -ETIMEDOUT || is_late(call))
             stop_map(call);
         if (!call->closing && has_failed(call))
             close_map(call, false);

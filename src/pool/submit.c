@@ -202,6 +202,10 @@ static void place(struct job *job, const struct job_spec *spec, const struct pla
         job->words = mp_block_address(&job->pool->words, job->words_block);
         job->outcomes = (struct outcome_shm *)(void *)(block + plan->outcomes);
     }
+    /* What a worker of an earlier generation held when all of it died is not that of its successor.
+     * Relaxed: the descriptor does not lead here yet. */
+    for (uint64_t i = 0; job->pool->restarts && i < job->chunks; i++)
+        atomic_store_explicit(&job->words[i], 0, memory_order_relaxed);
     job->in = plan->copy_in ? block + plan->in : NULL;
     job->out = NULL;
     if (spec->out_size)
@@ -405,10 +409,10 @@ static void flush_once(mproc_pool *pool)
     CRASH_POINT("tickets pushed, nobody woken");
     if (!pushed)
         return;
-    /* A thread that sleeps does not look whether they were taken.  Relaxed: a guess, where a worker
-     * has scribbled on it. */
-    if (atomic_load_explicit(&mp_region_pool(&pool->region)->host_waits, memory_order_relaxed) !=
-        HOST_AWAKE) {
+    /* Neither a thread that sleeps nor the program's event loop looks whether they were taken.  Relaxed:
+     * a guess, where a worker has scribbled on it. */
+    if (pool->loop.on || atomic_load_explicit(&mp_region_pool(&pool->region)->host_waits,
+                                              memory_order_relaxed) != HOST_AWAKE) {
         wake_for_all(pool);
         return;
     }

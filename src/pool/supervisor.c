@@ -208,6 +208,16 @@ static uint64_t new_peak(struct supervisor *sup)
     return peak;
 }
 
+/* May there be work that no living worker knows of?  What the dead one took and did not note; and what
+ * its replacement has from its record, but others should have now: that one may be long in starting, or
+ * hang there.  Not where it ended its chunk, or retired: that is so often, and nothing waits. */
+static bool may_have_lost_ticket(const struct worker_shm *record, enum chunk_state became,
+                                 int status)
+{
+    return became == CHUNK_WAITING || (became == CHUNK_NONE && WIFSIGNALED(status)) ||
+           !atomic_load_explicit(&record->ticket, memory_order_acquire);
+}
+
 /* A worker is dead and reaped: nothing of it runs any more. */
 static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int status)
 {
@@ -215,8 +225,8 @@ static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int 
     struct seat *seat = &sup->seats[number];
     bool up = atomic_load_explicit(&record->up, memory_order_acquire);
     bool left = atomic_load_explicit(&record->left, memory_order_acquire);
+    enum chunk_state became = mp_bury(sup, number, pid, status);
 
-    mp_bury(sup, number, pid, status);
     mp_queue_look_away(sup->region, number); /* before the death is told: see queue.h */
     mp_diary_ended(sup->self, number, pid, status, left, seat->expired);
     mp_meter_bury(record, new_peak(sup));
@@ -229,8 +239,7 @@ static void worker_gone(struct supervisor *sup, uint32_t number, pid_t pid, int 
     }
     sup->failed_starts = 0;
     seat->start_at = left ? MP_FOREVER : 0;
-    /* No ticket in its record: it may have died between taking one and noting it. */
-    announce_death(sup, left || !atomic_load_explicit(&record->ticket, memory_order_acquire));
+    announce_death(sup, left || may_have_lost_ticket(record, became, status));
 }
 
 static bool any_worker(const struct supervisor *sup)

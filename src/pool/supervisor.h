@@ -64,8 +64,8 @@ int64_t mp_expire_all(struct supervisor *sup);
 /* child.c: in the worker just forked, with every signal blocked. */
 _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number);
 
-/* bury.c: end the chunk that the dead worker held, if it held one. */
-void mp_bury(const struct supervisor *sup, uint32_t number, pid_t pid, int status);
+/* bury.c: end the chunk that the dead worker held, if it held one; what became of it. */
+enum chunk_state mp_bury(const struct supervisor *sup, uint32_t number, pid_t pid, int status);
 /* The same where nobody will hear of it any more: only the diary does. */
 void mp_bury_untold(const struct supervisor *sup, uint32_t number);
 /* Does the worker hold a chunk in this state? */

@@ -33,7 +33,9 @@
  *     (M_NO_LEFT, M_RETIRE_LEFT).  Every other dead worker is, during close too.  The supervisor exits
  *     when all have left.
  *   A death with no ticket in the record, and a replacement that is not started at once, count `lost`
- *     (M_NO_LOST, M_DELAY_NOLOST), before the bell (M_LOST_LATE).  The host looks at every word when
+ *     (M_NO_LOST, M_DELAY_NOLOST), before the bell (M_LOST_LATE).  So may any other: the code does after
+ *     a retry, and for who was killed with no chunk, because the replacement, which has the ticket, may
+ *     hang as it starts.  The host looks at every word when
  *     `deaths` or `lost` moved (M_DEATHS_ONLY: the two are not read in one step), and posts again only
  *     if `lost` moved.
  *   A thread that does not sleep and sees the job end that the sleeper waits for nudges it (M_NO_NUDGE); the
@@ -725,7 +727,7 @@ reap:                   /* waitid(WNOWAIT), kill(-pgid), waitpid: nothing of it 
 #elif defined(M_NO_BURY)
     k=(rt[w]==0);
 #else
-    atomic { BURY k=(rt[w]==0) };
+    atomic { BURY k=(rt[w]==0); if :: k=1 :: true fi };
 #endif
 #ifdef M_BURY_LATE
     atomic { assert(!over[v]); v=0 };
