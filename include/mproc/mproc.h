@@ -28,7 +28,9 @@
  *   fork, a worker) a call with it returns MPROC_EFOREIGN and does nothing; _free and _destroy leave
  *   alone what it stands for.  A process that was made around the C library's fork() (vfork, clone,
  *   _Fork) is not recognised: it must not use a handle.
- * - Any thread may call; where two threads may not use the same handle at once, it is said.
+ * - Any thread may call; where two threads may not use the same handle at once, it is said.  A thread
+ *   that may be cancelled (pthread_cancel) disables that around each call, but for those that wait
+ *   for tasks, which do it themselves.
  */
 #ifndef MPROC_MPROC_H
 #define MPROC_MPROC_H

@@ -95,8 +95,8 @@ typedef struct mproc_pool_options {
     /* Non-zero: no processes.  Each task is run, as worker 0 of 1, by the calling thread in the call
      * that hands it over (or by another thread that is at it already: one runs at a time), so that a
      * debugger sees it.  Results, their order, statuses and failures are the same; but a crash or an
-     * exit is the program's own, time limits are not enforced, what runs is not cancelled, the hooks
-     * are not called and `nice` does nothing. */
+     * exit is the program's own, time limits are not enforced, what runs is not cancelled, a call takes
+     * as long as there is something to run, the hooks are not called and `nice` does nothing. */
     int32_t in_process;
     int32_t reserved; /* 0 */
 } mproc_pool_options;

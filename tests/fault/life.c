@@ -54,6 +54,9 @@ struct terminal {
 static int host_in_foreground(const struct terminal *terminal, int tty)
 {
     setpgid(0, 0);
+    signal(SIGINT,
+           SIG_DFL); /* who is started in the background by a script has these two ignored */
+    signal(SIGQUIT, SIG_DFL);
     signal(SIGTTOU, SIG_IGN);
     if (tcsetpgrp(tty, getpgrp()))
         return 20;
