@@ -224,6 +224,28 @@ static void before_it_is_done_a_task_has_no_result(void **state)
     clear_stage();
 }
 
+/* The second task is begun by the worker that has ended the first; and nobody has looked yet. */
+static void what_has_ended_is_there_without_a_wait(void **state)
+{
+    mproc_pool *pool;
+    mproc_future *first, *second;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(1, NULL);
+    first = submit(pool, double_number, 4);
+    second = submit(pool, double_behind_gate, 5);
+    await(&stage->begun, 1);
+    assert_int_equal(mproc_future_wait(first, 0), 0);
+    atomic_store(&stage->gate, 1);
+    assert_number(first, 8);
+    assert_number(second, 10);
+    mproc_future_free(first);
+    mproc_future_free(second);
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
 static void a_wait_takes_as_long_as_it_may(void **state)
 {
     mproc_pool *pool;
@@ -1277,6 +1299,7 @@ static void threads_that_wait_for_different_tasks_each_get_theirs(void **state)
 static const struct CMUnitTest tests[] = {
     TEST(a_task_gives_its_output),
     TEST(before_it_is_done_a_task_has_no_result),
+    TEST(what_has_ended_is_there_without_a_wait),
     TEST(a_wait_takes_as_long_as_it_may),
     TEST(bad_arguments_are_refused),
     TEST(options_of_any_release_are_taken_and_bad_ones_refused),
