@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pool/pool.h"
+
 enum { WORKERS = 4, TRACKED = 1024, UNTOUCHED = 12345 };
 
 /* ---- helpers --------------------------------------------------------------------------------- */
@@ -584,6 +586,80 @@ static void a_call_ends_at_its_timeout_and_kills_what_runs(void **state)
     clear_stage();
 }
 
+static int32_t wait_for_host(mproc_task *task, void *ctx)
+{
+    atomic_fetch_add(&stage->begun, 1);
+    while (!atomic_load(&stage->gate))
+        poll(NULL, 0, 1);
+    return turn_round(task, ctx);
+}
+
+struct delay {
+    mproc_pool *pool;
+    int64_t timeout_ms;
+};
+
+/* Let the items go on, and keep the host until all that is open has ended and the time is over. */
+static void come_back_late(const mproc_progress *progress, void *arg)
+{
+    const struct delay *delay = arg;
+
+    if (progress->over)
+        return;
+    atomic_store(&stage->gate, 1);
+    mp_pool_lock(delay->pool);
+    while (!list_is_empty(&delay->pool->open)) {
+        mp_pool_unlock(delay->pool);
+        poll(NULL, 0, 1);
+        mp_pool_lock(delay->pool);
+        mp_pool_look(delay->pool, false);
+    }
+    mp_pool_unlock(delay->pool);
+    mp_poll(NULL, 0, mp_deadline(delay->timeout_ms)); /* more than what is left of it */
+}
+
+static void a_host_that_finds_each_item_ended_looks_at_the_time_all_the_same(void **state)
+{
+    enum { COUNT = 400, IN_FLIGHT = 16 * WORKERS };
+    char word[] = "word";
+    struct iovec inputs[COUNT];
+    int32_t statuses[COUNT];
+    struct delay delay = {.timeout_ms = 500 * test_slowness()}; /* it is told of it after 100 */
+    mproc_map_options options = {.size = sizeof options,
+                                 .timeout_ms = delay.timeout_ms,
+                                 .statuses = statuses,
+                                 .progress = come_back_late,
+                                 .progress_arg = &delay};
+    mproc_results *results = NULL;
+    mproc_stats stats = {.size = sizeof stats};
+
+    (void)state;
+    set_stage();
+    delay.pool = make_pool(WORKERS, NULL);
+    for (size_t i = 0; i < COUNT; i++)
+        inputs[i] = (struct iovec){word, sizeof word};
+    memset(statuses, 0x55, sizeof statuses);
+    assert_int_equal(
+        mproc_pool_map_bytes(delay.pool, wait_for_host, NULL, inputs, COUNT, &results, &options),
+        -ETIMEDOUT);
+    assert_int_equal(mproc_pool_stats(delay.pool, &stats), 0);
+    assert_int_equal(stats.bytes_in, IN_FLIGHT * sizeof word); /* and no more */
+    assert_int_equal(atomic_load(&stage->begun), IN_FLIGHT);
+    assert_int_equal(mproc_results_count(results), COUNT);
+    for (size_t i = 0; i < IN_FLIGHT; i++) {
+        assert_int_equal(statuses[i], 0);
+        assert_turned_round(results, i, &inputs[i]);
+    }
+    for (size_t i = IN_FLIGHT; i < COUNT; i++) {
+        assert_true(statuses[i] < 0);
+        assert_empty(results, i);
+    }
+    mproc_results_free(results);
+    assert_usable(delay.pool);
+    mproc_pool_destroy(delay.pool);
+    clear_stage();
+}
+
 /* ---- arguments ------------------------------------------------------------------------------- */
 
 static int32_t give_context(mproc_task *task, void *ctx)
@@ -809,6 +885,7 @@ static const struct CMUnitTest tests[] = {
     TEST(an_item_that_crashes_is_begun_again_as_often_as_asked),
     TEST(a_time_limit_ends_the_items_that_hang_and_no_others),
     TEST(a_call_ends_at_its_timeout_and_kills_what_runs),
+    TEST(a_host_that_finds_each_item_ended_looks_at_the_time_all_the_same),
     TEST(a_context_with_a_size_is_copied_at_the_call),
     TEST(bad_arguments_are_refused),
     TEST(eight_threads_may_map_at_once),

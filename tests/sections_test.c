@@ -17,8 +17,8 @@
 
 #include "pool/pool.h"
 
-/* An item and its result are 64 KiB each, so a section has 32 of them: see map.c. */
-enum { WORKERS = 4, WIDTH = 8192, SECTION = 32, COUNT = 20 * SECTION, ODD = COUNT - 7 };
+/* An item and its result are 64 KiB each, so a section has 16 of them: see map.c. */
+enum { WORKERS = 4, WIDTH = 8192, SECTION = 16, COUNT = 20 * SECTION, ODD = COUNT - 7 };
 
 struct item {
     uint64_t words[WIDTH];
@@ -29,6 +29,7 @@ struct stage {
     _Atomic uint64_t begun;
     _Atomic uint64_t special; /* the item that does what it is told */
     _Atomic int32_t flag;
+    _Atomic int32_t held;
 };
 
 static struct stage *stage;
@@ -243,7 +244,7 @@ static void a_context_is_copied_once_for_all(void **state)
 static void a_map_may_be_larger_than_the_arena(void **state)
 {
     (void)state;
-    open_stage((uint64_t)6 << 20); /* one section and a half */
+    open_stage((uint64_t)6 << 20); /* fewer sections than may be open */
     assert_int_equal(map(answer, COUNT, NULL), 0);
     assert_answered(0, COUNT);
     assert_int_equal(
@@ -380,6 +381,99 @@ static void a_failure_ends_the_other_sections_before_they_are_gathered(void **st
     close_stage();
 }
 
+/* How far it has come: see fail_beside_one_that_is_held(). */
+enum { FAIL = 1, GO_ON, END };
+
+static void until_flag(int32_t flag)
+{
+    while (atomic_load(&stage->flag) < flag)
+        poll(NULL, 0, 1);
+}
+
+/* The first item fails when it is told to, beside one that keeps their section open; those of later
+ * sections wait until that was seen. */
+static int32_t fail_beside_one_that_is_held(const void *from, void *to, void *ctx)
+{
+    uint64_t index = ((const struct item *)from)->words[0];
+
+    if (index < 2) {
+        atomic_fetch_add(&stage->held, 1);
+        until_flag(index == 0 ? FAIL : END);
+        return index == 0 ? 9 : 0;
+    }
+    if (index < SECTION)
+        return 0;
+    answer(from, to, ctx);
+    until_flag(GO_ON);
+    return 0;
+}
+
+static bool host_waits(void)
+{
+    bool waits;
+
+    mp_pool_lock(pool);
+    waits = pool->sleeper != NULL;
+    mp_pool_unlock(pool);
+    return waits;
+}
+
+static bool a_section_is_closed(void)
+{
+    bool closed = false;
+
+    mp_pool_lock(pool);
+    for (struct list *link = pool->open.next; link != &pool->open; link = link->next)
+        closed |= LIST_ENTRY(link, struct job, in_open)->closing;
+    mp_pool_unlock(pool);
+    return closed;
+}
+
+static int32_t do_nothing(mproc_task *task, void *ctx)
+{
+    (void)task;
+    (void)ctx;
+    return 0;
+}
+
+/* Direct it: when every worker is in an item, and the host looks out, one fails. */
+static void *direct(void *arg)
+{
+    while (atomic_load(&stage->held) < 2 || atomic_load(&stage->begun) < WORKERS - 2 ||
+           !host_waits())
+        poll(NULL, 0, 1);
+    atomic_store(&stage->flag, FAIL);
+    while (!a_section_is_closed())
+        poll(NULL, 0, 1);
+    atomic_store(&stage->flag, GO_ON);
+    /* Who takes this ticket has been through the sections, whose tickets are before it. */
+    *(int *)arg = mproc_pool_call(pool, do_nothing, NULL, NULL, 0, NULL, 0, NULL, NULL);
+    atomic_store(&stage->flag, END);
+    return NULL;
+}
+
+static void a_failure_seen_by_who_looks_out_ends_the_other_sections_at_once(void **state)
+{
+    mproc_failure failure = {.size = sizeof failure};
+    mproc_map_options options = {.size = sizeof options, .chunk_size = 1, .failure = &failure};
+    pthread_t director;
+    int called = 1;
+
+    (void)state;
+    open_stage(0);
+    pool->patience.spin_us = 1000000; /* it does not sleep before that, */
+    pool->cpus = WORKERS;             /* nor interrupts it to ask for more workers */
+    assert_int_equal(pthread_create(&director, NULL, direct, &called), 0);
+    assert_int_equal(map(fail_beside_one_that_is_held, COUNT, &options), MPROC_ETASK);
+    assert_int_equal(pthread_join(director, NULL), 0);
+    assert_int_equal(called, 0);
+    assert_int_equal(failure.index, 0);
+    assert_int_equal(failure.code, 9);
+    /* One for each worker but who was held: none after the failure was seen. */
+    assert_in_range(atomic_load(&stage->begun), WORKERS - 2, WORKERS - 1);
+    close_stage();
+}
+
 static int32_t die_every_50(const void *from, void *to, void *ctx)
 {
     if (((const struct item *)from)->words[0] % 50 == 49)
@@ -435,6 +529,54 @@ static void at_the_timeout_what_is_done_is_there_and_the_rest_is_cancelled(void 
     assert_int_equal(statuses[5 * SECTION], -ECANCELED);
     assert_int_equal(statuses[COUNT - 1], -ECANCELED);
     assert_true(atomic_load(&stage->begun) < 10 * SECTION);
+    close_stage();
+}
+
+static int32_t wait_for_host(const void *from, void *to, void *ctx)
+{
+    until_flag(GO_ON);
+    return answer(from, to, ctx);
+}
+
+/* Let the items go on, and keep the host until all that is open has ended and the time is over. */
+static void come_back_late(const mproc_progress *progress, void *arg)
+{
+    const int64_t *timeout_ms = arg;
+
+    if (progress->over)
+        return;
+    atomic_store(&stage->flag, GO_ON);
+    mp_pool_lock(pool);
+    while (!list_is_empty(&pool->open)) {
+        mp_pool_unlock(pool);
+        poll(NULL, 0, 1);
+        mp_pool_lock(pool);
+        mp_pool_look(pool, false);
+    }
+    mp_pool_unlock(pool);
+    mp_poll(NULL, 0, mp_deadline(*timeout_ms)); /* more than what is left of it */
+}
+
+static void a_host_that_finds_each_section_ended_looks_at_the_time_all_the_same(void **state)
+{
+    mproc_map_options options = {.size = sizeof options,
+                                 .timeout_ms = 500, /* it is told of the map after 100 */
+                                 .statuses = statuses,
+                                 .progress = come_back_late,
+                                 .progress_arg = &options.timeout_ms};
+    mproc_stats stats = {.size = sizeof stats};
+
+    (void)state;
+    options.timeout_ms *= test_slowness();
+    open_stage(0);
+    assert_int_equal(map(wait_for_host, COUNT, &options), -ETIMEDOUT);
+    assert_int_equal(mproc_pool_stats(pool, &stats), 0);
+    assert_int_equal(stats.bytes_in, 4 * SECTION * sizeof *in); /* what was open, and no more */
+    assert_int_equal(atomic_load(&stage->begun), 4 * SECTION);
+    assert_answered(0, 4 * SECTION);
+    for (uint64_t i = 0; i < COUNT; i++)
+        assert_int_equal(statuses[i], i < 4 * SECTION ? 0 : -ECANCELED);
+    assert_int_equal(map(answer, COUNT, NULL), 0); /* and the pool goes on */
     close_stage();
 }
 
@@ -546,8 +688,10 @@ static const struct CMUnitTest tests[] = {
     TEST(free_memory_keeps_its_pages_as_far_as_was_asked),
     TEST(a_failure_has_the_index_of_the_whole_map_and_ends_it),
     TEST(a_failure_ends_the_other_sections_before_they_are_gathered),
+    TEST(a_failure_seen_by_who_looks_out_ends_the_other_sections_at_once),
     TEST(with_statuses_every_item_of_every_section_has_its_own),
     TEST(at_the_timeout_what_is_done_is_there_and_the_rest_is_cancelled),
+    TEST(a_host_that_finds_each_section_ended_looks_at_the_time_all_the_same),
     TEST(a_pool_that_is_closed_meanwhile_finishes_the_map),
     TEST(a_pool_that_is_terminated_meanwhile_cancels_the_rest),
     TEST(a_pool_is_not_restarted_meanwhile),
