@@ -625,9 +625,11 @@ static void a_host_that_finds_each_item_ended_looks_at_the_time_all_the_same(voi
     struct iovec inputs[COUNT];
     int32_t statuses[COUNT];
     struct delay delay = {.timeout_ms = 500 * test_slowness()}; /* it is told of it after 100 */
+    mproc_failure failure = {.size = sizeof failure};
     mproc_map_options options = {.size = sizeof options,
                                  .timeout_ms = delay.timeout_ms,
                                  .statuses = statuses,
+                                 .failure = &failure,
                                  .progress = come_back_late,
                                  .progress_arg = &delay};
     mproc_results *results = NULL;
@@ -651,9 +653,11 @@ static void a_host_that_finds_each_item_ended_looks_at_the_time_all_the_same(voi
         assert_turned_round(results, i, &inputs[i]);
     }
     for (size_t i = IN_FLIGHT; i < COUNT; i++) {
-        assert_true(statuses[i] < 0);
+        assert_int_equal(statuses[i], -ECANCELED);
         assert_empty(results, i);
     }
+    assert_int_equal(failure.error, -ECANCELED);
+    assert_int_equal(failure.index, IN_FLIGHT);
     mproc_results_free(results);
     assert_usable(delay.pool);
     mproc_pool_destroy(delay.pool);

@@ -941,7 +941,7 @@ static int32_t crash_at_first(const void *in, void *out, void *ctx)
 
 static void an_item_that_crashes_is_begun_again_as_often_as_asked(void **state)
 {
-    enum { COUNT = 50 };
+    enum { COUNT = 300 }; /* enough for chunks of several, which it must not be cut into */
     int32_t crashes = 3;
     uint64_t out[COUNT] = {0};
     mproc_failure failure = {.size = sizeof failure};

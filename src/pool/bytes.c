@@ -132,16 +132,25 @@ static void close_window(struct bytes_call *call, int error, bool stop)
         mp_future_close(call->futures[i % call->window], stop);
 }
 
+/* A host that is slower than its workers finds each task done, and never waits until then. */
+static bool is_late(const struct bytes_call *call)
+{
+    return call->submitted < call->count && !call->closing && call->deadline != MP_FOREVER &&
+           mp_now() >= call->deadline;
+}
+
 /* Submit as far as the window goes. */
 static void fill_window(struct bytes_call *call)
 {
     while (!call->closing && call->submitted < call->count &&
            call->submitted - call->gathered < call->window) {
         const struct iovec *input = &call->inputs[call->submitted];
-        int r =
-            mp_submit(call->pool, &call->futures[call->submitted % call->window], call->fn,
-                      call->ctx, input->iov_base, input->iov_len, call->submitted, &call->submit);
+        int r;
 
+        if (call->submitted > call->gathered && is_late(call))
+            return;
+        r = mp_submit(call->pool, &call->futures[call->submitted % call->window], call->fn,
+                      call->ctx, input->iov_base, input->iov_len, call->submitted, &call->submit);
         if ((r == -ENOMEM || r == -EAGAIN || r == -ENOSPC) && call->submitted > call->gathered)
             return; /* there will be room when those in flight have ended */
         if (r == MPROC_ECLOSED && call->submitted)
@@ -206,13 +215,6 @@ static int wait_till_done(struct bytes_call *call, mproc_future *future)
         if (r != -ETIMEDOUT || !told_first)
             return r;
     }
-}
-
-/* A host that is slower than its workers finds each task done, and never waits until then. */
-static bool is_late(const struct bytes_call *call)
-{
-    return call->submitted < call->count && !call->closing && call->deadline != MP_FOREVER &&
-           mp_now() >= call->deadline;
 }
 
 /* Wait for the oldest of the window.  At the deadline all are told to stop, and have the same time
@@ -288,11 +290,26 @@ static int refuse(const struct bytes_call *call)
     return call->stopped_by;
 }
 
+/* Items that have no outcome of their own. */
+static void give_up_items(struct bytes_call *call)
+{
+    int never = call->stopped_by == -ETIMEDOUT ? -ECANCELED : call->stopped_by;
+
+    if (call->submitted == call->count)
+        return;
+    for (size_t i = call->submitted; call->options.statuses && i < call->count; i++)
+        call->options.statuses[i] = never;
+    if (!call->failure.error)
+        call->failure = (mproc_failure){
+            .size = sizeof call->failure, .index = call->submitted, .error = never, .worker = -1};
+}
+
 static int conclude(struct bytes_call *call)
 {
-    for (size_t i = call->submitted; call->options.statuses && i < call->count; i++)
-        call->options.statuses[i] = call->stopped_by;
-    if (call->options.failure && call->stopped_by == MPROC_EBROKEN && !call->failure.error)
+    bool refused = call->stopped_by == MPROC_EBROKEN && !call->failure.error;
+
+    give_up_items(call);
+    if (call->options.failure && refused)
         mp_failure_broken(call->pool, call->options.failure);
     else if (call->options.failure)
         mp_failure_give(call->options.failure, &call->failure);

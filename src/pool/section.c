@@ -70,13 +70,23 @@ static void close_map(struct map_call *call, bool stop)
             mp_job_close(&section_at(call, i)->job, stop);
 }
 
+/* A host that is slower than its workers has news whenever it looks, and never waits until then. */
+static bool is_late(const struct map_call *call)
+{
+    return call->begun < call->spec.count && !call->closing && call->deadline != MP_FOREVER &&
+           mp_now() >= call->deadline;
+}
+
 /* Post as many sections as may be open.  One that finds no room has it when another is gathered. */
 static void scatter(struct map_call *call)
 {
     while (!call->closing && call->begun < call->spec.count &&
            call->posted - call->gathered < SECTIONS) {
-        int r = post_section(call);
+        int r;
 
+        if (call->gathered < call->posted && is_late(call))
+            return;
+        r = post_section(call);
         if (r && call->gathered < call->posted && (r == -ENOMEM || r == -ENOSPC || r == -EAGAIN))
             return;
         if (r) {
@@ -280,13 +290,6 @@ static int wait_for_news(struct map_call *call)
         if (r != -ETIMEDOUT || until == call->deadline)
             return r;
     }
-}
-
-/* A host that is slower than its workers has news whenever it looks, and never waits until then. */
-static bool is_late(const struct map_call *call)
-{
-    return call->begun < call->spec.count && !call->closing && call->deadline != MP_FOREVER &&
-           mp_now() >= call->deadline;
 }
 
 /* Until every section that is to be has ended and is gathered.  With the lock held. */
