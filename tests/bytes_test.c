@@ -855,6 +855,81 @@ static void a_pool_that_is_terminated_meanwhile_cancels_the_map(void **state)
     assert_int_equal(map_and_meanwhile(mproc_pool_terminate), -ECANCELED);
 }
 
+/* How far a map and who asks for restarts meanwhile have come: stage->begun. */
+enum { NOT_BEGUN, FIRST_BEGUN, ASKING, LAST_BEGUN, ASKED_ENOUGH };
+
+/* The first item says that the map is under way and the last that it will end, and both wait until
+ * that is heard. */
+static int32_t hold_first_and_last(mproc_task *task, void *ctx)
+{
+    if (mproc_task_index(task) == 0) {
+        atomic_store(&stage->begun, FIRST_BEGUN);
+        while (atomic_load(&stage->begun) == FIRST_BEGUN)
+            poll(NULL, 0, 1);
+    }
+    if (mproc_task_index(task) == LONG - 1) {
+        atomic_store(&stage->begun, LAST_BEGUN);
+        while (atomic_load(&stage->begun) != ASKED_ENOUGH)
+            poll(NULL, 0, 1);
+    }
+    return turn_round(task, ctx);
+}
+
+struct asker {
+    mproc_pool *pool;
+    int granted; /* restarts that were not refused */
+};
+
+/* From the first item to the last: before and after that a restart may be had. */
+static void *ask_for_restarts(void *arg)
+{
+    struct asker *self = arg;
+    int32_t heard = FIRST_BEGUN;
+
+    while (atomic_load(&stage->begun) == NOT_BEGUN)
+        poll(NULL, 0, 1);
+    atomic_compare_exchange_strong(&stage->begun, &heard, ASKING);
+    do
+        self->granted += mproc_pool_restart(self->pool) != -EBUSY;
+    while (atomic_load(&stage->begun) == ASKING);
+    atomic_store(&stage->begun, ASKED_ENOUGH);
+    return NULL;
+}
+
+/* Nor may who asks keep it from its next item, not even for the moment in which he is refused. */
+static void a_map_goes_on_however_often_a_restart_is_refused(void **state)
+{
+    static struct iovec inputs[LONG];
+    struct asker asker = {0};
+
+    (void)state;
+    set_stage();
+    asker.pool = make_pool(WORKERS, NULL);
+    for (size_t i = 0; i < LONG; i++)
+        inputs[i] = make_input(i, i % 7);
+    for (uint64_t rounds = test_count(3, 300); rounds > 0; rounds--) {
+        mproc_results *results = NULL;
+        pthread_t thread;
+        int r;
+
+        atomic_store(&stage->begun, NOT_BEGUN);
+        assert_int_equal(pthread_create(&thread, NULL, ask_for_restarts, &asker), 0);
+        r = mproc_pool_map_bytes(asker.pool, hold_first_and_last, NULL, inputs, LONG, &results,
+                                 NULL);
+        if (r) /* there may have been no last item */
+            atomic_store(&stage->begun, LAST_BEGUN);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(r, 0);
+        assert_int_equal(asker.granted, 0);
+        for (size_t i = 0; i < LONG; i++)
+            assert_turned_round(results, i, &inputs[i]);
+        mproc_results_free(results);
+    }
+    free_inputs(inputs, LONG);
+    mproc_pool_destroy(asker.pool);
+    clear_stage();
+}
+
 /* As a map of items of one size does it. */
 static void a_map_that_cannot_begin_leaves_all_as_it_was(void **state)
 {
@@ -895,6 +970,7 @@ static const struct CMUnitTest tests[] = {
     TEST(eight_threads_may_map_at_once),
     TEST(a_pool_that_is_closed_meanwhile_finishes_the_map),
     TEST(a_pool_that_is_terminated_meanwhile_cancels_the_map),
+    TEST(a_map_goes_on_however_often_a_restart_is_refused),
     TEST(a_map_that_cannot_begin_leaves_all_as_it_was),
 };
 

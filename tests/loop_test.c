@@ -23,6 +23,9 @@ struct stage {
     _Atomic int32_t begun;
     _Atomic int32_t gate; /* closed while 0 */
     _Atomic int32_t supervisor;
+    _Atomic int32_t pids[2]; /* of workers */
+    _Atomic int32_t held;    /* so often one stood still, and so often was let go on */
+    _Atomic int32_t let_go;
 };
 
 static struct stage *stage;
@@ -337,6 +340,83 @@ static void a_task_cancelled_before_it_began_wakes_the_loop(void **state)
     clear_stage();
 }
 
+/* ---- a worker that is stopped ---------------------------------------------------------------- */
+
+/* Not by SIGSTOP: of that only the parent hears when it has taken effect. */
+static void stand_still(int signal)
+{
+    int32_t held = atomic_fetch_add(&stage->held, 1);
+
+    (void)signal;
+    while (atomic_load(&stage->let_go) <= held)
+        poll(NULL, 0, 1);
+}
+
+static int32_t heed_signal(int32_t worker, void *arg)
+{
+    struct sigaction action = {.sa_handler = stand_still, .sa_flags = SA_RESTART};
+
+    (void)arg;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(SIGUSR1, &action, NULL))
+        return 1;
+    atomic_store(&stage->pids[worker], (int32_t)getpid());
+    return 0;
+}
+
+/* Make one of two workers stand still while it looks out for tickets; its bit.  Whoever had a task
+ * looks out after it. */
+static uint64_t hold_who_looks_out(mproc_pool *pool)
+{
+    for (;;) {
+        int32_t held = atomic_load(&stage->held);
+        uint64_t looking;
+
+        assert_int_equal(mproc_pool_call(pool, do_nothing, NULL, NULL, 0, NULL, 0, NULL, NULL), 0);
+        looking = atomic_load(mp_region_looking(&pool->region));
+        looking &= ~looking + 1; /* of one of them */
+        if (!looking)
+            continue;
+        assert_int_equal(kill((pid_t)atomic_load(&stage->pids[looking >> 1]), SIGUSR1), 0);
+        while (atomic_load(&stage->held) == held)
+            poll(NULL, 0, 1);
+        if (atomic_load(mp_region_looking(&pool->region)) & looking)
+            return looking;
+        atomic_store(&stage->let_go, held + 1); /* it looked away before that */
+    }
+}
+
+/* The other one sleeps, and nobody looks again whether the ticket was taken. */
+static void a_loop_counts_on_nobody_who_looked_out_when_he_was_stopped(void **state)
+{
+    const mproc_pool_options options = {
+        .size = sizeof options, .spin_us = 200000, .init = heed_signal};
+    mproc_future *future;
+    mproc_pool *pool;
+    uint64_t looking;
+    int fd;
+
+    (void)state;
+    need_processes();
+    set_stage();
+    pool = make_pool(2, &options);
+    fd = fd_of(pool);
+    sleep_on(fd); /* once at first */
+    await(&stage->pids[0]);
+    await(&stage->pids[1]);
+    looking = hold_who_looks_out(pool);
+    while (atomic_load(mp_region_idle(&pool->region)) != (looking ^ 3))
+        poll(NULL, 0, 1);
+    mproc_pool_step(pool); /* nobody rings any more */
+    future = submit(pool, do_nothing);
+    assert_int_equal(atomic_load(mp_region_looking(&pool->region)) & looking, looking);
+    assert_int_equal(loop_until(pool, 1), 0);
+    assert_int_equal(outcome(future), 0);
+    atomic_store(&stage->let_go, INT32_MAX);
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
 /* ---- deaths ---------------------------------------------------------------------------------- */
 
 static void a_death_wakes_the_loop(void **state)
@@ -543,6 +623,7 @@ static const struct CMUnitTest tests[] = {
     TEST(another_thread_that_waits_does_not_take_the_wake_up),
     TEST(a_loop_beside_a_thread_that_sleeps_takes_in_for_both),
     TEST(a_task_cancelled_before_it_began_wakes_the_loop),
+    TEST(a_loop_counts_on_nobody_who_looked_out_when_he_was_stopped),
     TEST(a_death_wakes_the_loop),
     TEST(a_cancelled_task_that_runs_wakes_the_loop),
     TEST(a_broken_pool_wakes_the_loop_and_a_restart_mends_it),

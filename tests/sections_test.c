@@ -653,6 +653,68 @@ static void a_pool_is_not_restarted_meanwhile(void **state)
     close_stage();
 }
 
+/* How far a map and who asks for restarts meanwhile have come: stage->flag. */
+enum { NOT_BEGUN, FIRST_BEGUN, ASKING, LAST_BEGUN, ASKED_ENOUGH };
+
+/* The first item says that the map is under way and the last that it will end, and both wait until
+ * that is heard. */
+static int32_t wait_in_first_and_last(const void *from, void *to, void *ctx)
+{
+    uint64_t index = ((const struct item *)from)->words[0];
+
+    if (index == 0) {
+        atomic_store(&stage->flag, FIRST_BEGUN);
+        while (atomic_load(&stage->flag) == FIRST_BEGUN)
+            poll(NULL, 0, 1);
+    }
+    if (index == COUNT - 1) {
+        atomic_store(&stage->flag, LAST_BEGUN);
+        while (atomic_load(&stage->flag) != ASKED_ENOUGH)
+            poll(NULL, 0, 1);
+    }
+    return answer(from, to, ctx);
+}
+
+/* From the first item to the last: before and after that a restart may be had.  How many were not
+ * refused. */
+static void *ask_for_restarts(void *arg)
+{
+    int *granted = arg;
+    int32_t heard = FIRST_BEGUN;
+
+    while (atomic_load(&stage->flag) == NOT_BEGUN)
+        poll(NULL, 0, 1);
+    atomic_compare_exchange_strong(&stage->flag, &heard, ASKING);
+    do
+        *granted += mproc_pool_restart(pool) != -EBUSY;
+    while (atomic_load(&stage->flag) == ASKING);
+    atomic_store(&stage->flag, ASKED_ENOUGH);
+    return NULL;
+}
+
+/* Nor may who asks keep it from its next section, not even for the moment in which he is refused. */
+static void a_map_goes_on_however_often_a_restart_is_refused(void **state)
+{
+    (void)state;
+    open_stage(0);
+    for (uint64_t rounds = test_count(3, 300); rounds > 0; rounds--) {
+        pthread_t thread;
+        int granted = 0, r;
+
+        memset(out, 0, COUNT * sizeof *out);
+        atomic_store(&stage->flag, NOT_BEGUN);
+        assert_int_equal(pthread_create(&thread, NULL, ask_for_restarts, &granted), 0);
+        r = map(wait_in_first_and_last, COUNT, NULL);
+        if (r) /* there may have been no last item */
+            atomic_store(&stage->flag, LAST_BEGUN);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        assert_int_equal(r, 0);
+        assert_int_equal(granted, 0);
+        assert_answered(0, COUNT);
+    }
+    close_stage();
+}
+
 static int kill_supervisor(mproc_pool *victim)
 {
     return kill(victim->generation.supervisor, SIGKILL);
@@ -695,6 +757,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_pool_that_is_closed_meanwhile_finishes_the_map),
     TEST(a_pool_that_is_terminated_meanwhile_cancels_the_rest),
     TEST(a_pool_is_not_restarted_meanwhile),
+    TEST(a_map_goes_on_however_often_a_restart_is_refused),
     TEST(a_pool_that_breaks_meanwhile_says_so_of_each_item_that_is_left),
 };
 

@@ -31,6 +31,7 @@ enum { WORKERS = 4, TRACKED = 4096 };
 struct stage {
     _Atomic int32_t starts; /* of workers */
     _Atomic int32_t begun;
+    _Atomic int32_t gate; /* closed while 0 */
     _Atomic int32_t supervisor;
     _Atomic int32_t host;
     _Atomic int32_t sleeper;
@@ -1061,6 +1062,35 @@ static void a_retry_does_not_wait_for_a_worker_that_cannot_start(void **state)
     clear_stage();
 }
 
+static int32_t hang_after_the_first_two(int32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    if (atomic_fetch_add(&stage->starts, 1) >= 2)
+        await(&stage->gate, 1);
+    return 0;
+}
+
+/* The other worker is there for it. */
+static void a_retry_does_not_wait_for_a_replacement_that_is_long_in_starting(void **state)
+{
+    mproc_pool_options options = {.size = sizeof options, .init = hang_after_the_first_two};
+    mproc_submit_options submit = {.size = sizeof submit, .retries = 1};
+    mproc_pool *pool;
+
+    (void)state;
+    set_stage();
+    pool = make_pool(2, &options);
+    await(&stage->starts, 2);
+    assert_int_equal(
+        mproc_pool_call(pool, die_the_first_time, NULL, NULL, 0, NULL, 0, NULL, &submit), 0);
+    assert_int_equal(atomic_load(&stage->runs[0]), 2);
+    await(&stage->starts, 3); /* there is a replacement, and it is held */
+    atomic_store(&stage->gate, 1);
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
 enum { MANY = 32 };
 
 /* Nobody comes up before everybody has failed. */
@@ -1509,6 +1539,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_death_has_no_text_of_an_earlier_failure),
     TEST(one_worker_that_cannot_start_does_not_harm_the_others),
     TEST(a_retry_does_not_wait_for_a_worker_that_cannot_start),
+    TEST(a_retry_does_not_wait_for_a_replacement_that_is_long_in_starting),
     TEST(many_workers_that_each_fail_once_to_start_do_not_break_the_pool),
     TEST(an_init_that_closes_all_descriptors_breaks_the_pool_and_does_not_spin),
     TEST(an_init_that_closes_the_bell_breaks_the_pool_before_a_task_is_run),
