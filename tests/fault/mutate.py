@@ -34,6 +34,7 @@ LEAST_PERCENT = 90
 TEST_LIMIT = "10"  # seconds for each test: the longest takes three
 FAULT_LIMIT = "40"  # of a program of faults
 PROGRAM_LIMIT = 120  # seconds for all of a program
+ATTEMPTS = 3  # at a failure that can be confirmed
 
 # Which programs are to see that a file is broken: its own test, those near it, the faults it is for.
 PROGRAMS = {
@@ -243,14 +244,16 @@ class Run:
     def try_programs(self, tree, names):
         for name in names:
             command, environment = tree.programs[name]
-            failed = run_program(command, environment)
-            if failed is None:
-                continue
-            test = failed.split(" ")[0]
-            alone = dict(environment, MPROC_TEST_FILTER=test) if test else environment
-            if run_program(command, alone) is not None:
-                self.confirm(name, tree.programs[name])
-                return f"{name}: {failed}"
+            # A failure that does not come again hides those of the tests behind it: once more.
+            for _ in range(ATTEMPTS):
+                failed = run_program(command, environment)
+                if failed is None:
+                    break
+                test = failed.split(" ")[0]
+                alone = dict(environment, MPROC_TEST_FILTER=test) if test else environment
+                if run_program(command, alone) is not None:
+                    self.confirm(name, tree.programs[name])
+                    return f"{name}: {failed}"
         return None
 
     def try_mutant(self, tree, mutant):
