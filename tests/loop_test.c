@@ -436,6 +436,36 @@ static void a_death_wakes_the_loop(void **state)
     mproc_pool_destroy(pool);
 }
 
+static int32_t start_behind_gate_but_the_first_time(int32_t worker, void *arg)
+{
+    (void)worker;
+    (void)arg;
+    if (atomic_fetch_add(&stage->begun, 1) > 0)
+        await(&stage->gate);
+    return 0;
+}
+
+/* The replacement would, too, when it looks back. */
+static void a_death_wakes_the_loop_before_the_replacement_has_started(void **state)
+{
+    mproc_pool_options options = {.size = sizeof options,
+                                  .init = start_behind_gate_but_the_first_time};
+    mproc_future *future;
+    mproc_pool *pool;
+
+    (void)state;
+    need_processes();
+    set_stage();
+    pool = make_pool(1, &options);
+    fd_of(pool);
+    future = submit(pool, crash);
+    assert_int_equal(loop_until(pool, 1), 0);
+    assert_int_equal(outcome(future), MPROC_ECRASHED);
+    atomic_store(&stage->gate, 1);
+    mproc_pool_destroy(pool);
+    clear_stage();
+}
+
 static void a_cancelled_task_that_runs_wakes_the_loop(void **state)
 {
     mproc_future *future;
@@ -625,6 +655,7 @@ static const struct CMUnitTest tests[] = {
     TEST(a_task_cancelled_before_it_began_wakes_the_loop),
     TEST(a_loop_counts_on_nobody_who_looked_out_when_he_was_stopped),
     TEST(a_death_wakes_the_loop),
+    TEST(a_death_wakes_the_loop_before_the_replacement_has_started),
     TEST(a_cancelled_task_that_runs_wakes_the_loop),
     TEST(a_broken_pool_wakes_the_loop_and_a_restart_mends_it),
     TEST(workers_that_cannot_start_wake_the_loop),
