@@ -539,7 +539,8 @@ static void a_full_wake_pipe_takes_no_more_and_does_not_block(void **state)
     while (poll(&end, 1, 0) == 1)
         assert_int_equal(mp_generation_wake(&generation, 300), 0);
     assert_int_equal(mp_generation_wake(&generation, 1), 0);
-    assert_int_equal(mp_generation_wake(&generation, 300), 0);
+    for (int i = 0; i < 20; i++) /* a little may still go in */
+        assert_int_equal(mp_generation_wake(&generation, 300), 0);
     mp_generation_shut(&generation); /* what is in the pipe is read to the end before they leave */
     assert_int_equal(write(gate[1], bytes, WORKERS), WORKERS);
     assert_int_equal(until_gone(in_ms(20 * SECOND_MS)), 0);
