@@ -34,10 +34,14 @@ int32_t mproc_cpu_count(void)
 {
     int32_t count = workers_from_environment();
     int32_t quota;
+    int r;
 
     if (count)
         return count;
+    r = mp_guard_lock(); /* files are read, which no fork of another thread is to have */
     count = mp_cpu_allowed();
     quota = mp_cpu_quota("");
+    if (!r)
+        mp_guard_unlock();
     return quota && quota < count ? quota : count;
 }

@@ -93,6 +93,8 @@ static int open_memory(mproc_pool *pool, uint32_t workers)
 
     if (r)
         return r;
+    pool->cpus =
+        mp_cpu_allowed(); /* it may open a file, which no fork of another thread is to have */
     r = mp_region_open(region, workers, pool->options.arena_size);
     pool->memory_guard = (struct guard){.fds = &region->memory.fd, .count = 1};
     if (!r)
@@ -195,7 +197,6 @@ int mproc_pool_create(mproc_pool **pool, int32_t workers, const mproc_pool_optio
     made->epoch = mp_epoch();
     made->references = 1;
     made->options = checked;
-    made->cpus = mp_cpu_allowed();
     made->patience.spin_us = made->options.spin_us;
     made->generation = GENERATION_NONE;
     made->region.memory = MEMORY_NONE;

@@ -41,7 +41,7 @@ embed() {
     flagged=$(sed -n 's/^ *"command": "//p' "$build/compile_commands.json" | tr ' ' '\n' |
         grep -e '^-[WgO]' -e '^-std' -e '^-D' -e '^-f' | sort -u |
         grep -v -x -e "-std=c11" -e '-D_XOPEN_SOURCE=700' -e '-fPIC' -e '-fvisibility=hidden' \
-            -e '-ffile-prefix-map=.*' -e '-flto.*' -e '-fno-fat-lto-objects' -e '-O3' -e '-DNDEBUG' |
+            -e '-ffile-prefix-map=.*' -e '-fno-plt' -e '-flto.*' -e '-fno-fat-lto-objects' -e '-O3' -e '-DNDEBUG' |
         tr '\n' ' ')
     [ -z "$flagged" ] || fail "$name is compiled with $flagged"
     flagged=$(grep '"command".*consumer\.c' "$build/compile_commands.json" |
