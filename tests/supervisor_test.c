@@ -1044,21 +1044,26 @@ static int32_t die_the_first_time(mproc_task *task, void *ctx)
     return 0;
 }
 
-/* Its ticket is in the record of a worker that has no successor. */
-static void a_retry_does_not_wait_for_a_worker_that_cannot_start(void **state)
+/* A pool of two, with a task that killed one of them and was then run by the other. */
+static mproc_pool *retry_with_one_worker_less(int32_t (*init)(int32_t worker, void *arg))
 {
-    mproc_pool_options options = {.size = sizeof options, .init = fail_after_the_first_two};
+    mproc_pool_options options = {.size = sizeof options, .init = init};
     mproc_submit_options submit = {.size = sizeof submit, .retries = 1};
-    mproc_pool *pool;
+    mproc_pool *pool = make_pool(2, &options);
 
-    (void)state;
-    set_stage();
-    pool = make_pool(2, &options);
     await(&stage->starts, 2);
     assert_int_equal(
         mproc_pool_call(pool, die_the_first_time, NULL, NULL, 0, NULL, 0, NULL, &submit), 0);
     assert_int_equal(atomic_load(&stage->runs[0]), 2);
-    mproc_pool_destroy(pool);
+    return pool;
+}
+
+/* Its ticket is in the record of a worker that has no successor. */
+static void a_retry_does_not_wait_for_a_worker_that_cannot_start(void **state)
+{
+    (void)state;
+    set_stage();
+    mproc_pool_destroy(retry_with_one_worker_less(fail_after_the_first_two));
     clear_stage();
 }
 
@@ -1074,17 +1079,11 @@ static int32_t hang_after_the_first_two(int32_t worker, void *arg)
 /* The other worker is there for it. */
 static void a_retry_does_not_wait_for_a_replacement_that_is_long_in_starting(void **state)
 {
-    mproc_pool_options options = {.size = sizeof options, .init = hang_after_the_first_two};
-    mproc_submit_options submit = {.size = sizeof submit, .retries = 1};
     mproc_pool *pool;
 
     (void)state;
     set_stage();
-    pool = make_pool(2, &options);
-    await(&stage->starts, 2);
-    assert_int_equal(
-        mproc_pool_call(pool, die_the_first_time, NULL, NULL, 0, NULL, 0, NULL, &submit), 0);
-    assert_int_equal(atomic_load(&stage->runs[0]), 2);
+    pool = retry_with_one_worker_less(hang_after_the_first_two);
     await(&stage->starts, 3); /* there is a replacement, and it is held */
     atomic_store(&stage->gate, 1);
     mproc_pool_destroy(pool);

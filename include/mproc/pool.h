@@ -244,8 +244,8 @@ int mproc_pool_map_batch(mproc_pool *pool, mproc_batch_fn fn, void *ctx, const v
  * The same for inputs and outputs of any length, with a task function (task.h).  On success, and
  * with statuses after an error too, *results has the outputs in the order of the inputs, to be
  * freed; an item that failed has an output of 0 bytes.  Set it to NULL before: an error with nothing
- * begun leaves it alone, as it does the statuses.  A failure is seen when the items before it have ended; some hundreds that
- * were handed out by then are run.  chunk_size is not used.
+ * begun leaves it alone, as it does the statuses.  A failure is seen when the items before it have
+ * ended; some hundreds that were handed out by then are run.  chunk_size is not used.
  */
 int mproc_pool_map_bytes(mproc_pool *pool, mproc_task_fn fn, void *ctx, const struct iovec *inputs,
                          size_t count, mproc_results **results, const mproc_map_options *options);

@@ -93,8 +93,8 @@ static int open_memory(mproc_pool *pool, uint32_t workers)
 
     if (r)
         return r;
-    pool->cpus =
-        mp_cpu_allowed(); /* it may open a file, which no fork of another thread is to have */
+    /* It may open a file, which no fork of another thread is to have. */
+    pool->cpus = mp_cpu_allowed();
     r = mp_region_open(region, workers, pool->options.arena_size);
     pool->memory_guard = (struct guard){.fds = &region->memory.fd, .count = 1};
     if (!r)

@@ -181,8 +181,8 @@ struct mproc_pool {
     struct queue_end queue; /* of tickets */
     bool counted_on;        /* for some nobody was woken: somebody seemed to look out for them */
     uint64_t ended;         /* jobs, ever */
-    uint64_t news;    /* of these, and of those closed for a failure: who waits may want to know */
-    uint32_t limited; /* open jobs with a limit */
+    uint64_t news;          /* these, and those closed for a failure: of note to who waits */
+    uint32_t limited;       /* open jobs with a limit */
     int64_t least_limit_ns; /* of theirs */
 
     struct list waiters;

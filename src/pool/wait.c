@@ -174,7 +174,8 @@ static int sleep_till_rung(mproc_pool *pool, int64_t deadline)
     int r = 0;
 
     /* Sequentially consistent, before the look: pairs with announce() in worker.c and
-     * announce_death() in supervisor.c, which first leave what there is to see and then read this or ring. */
+     * announce_death() in supervisor.c, which first leave what there is to see and then read this or
+     * ring. */
     atomic_store_explicit(host_waits, HOST_WAITS, memory_order_seq_cst);
     CRASH_POINT("host waits, has not looked");
     if (!mp_queue_is_plausible(&pool->region, &pool->queue))

@@ -150,7 +150,7 @@ struct pool_shm {
     _Atomic uint32_t loop_waits;    /* as host_waits, for the program's event loop */
     _Atomic uint32_t loop_asks;     /* the supervisor is to ring for the loop, and zeroes it */
     _Alignas(CACHE_LINE) _Atomic uint64_t deaths; /* counted after what the dead left was mended */
-    _Atomic uint64_t lost; /* of these, those that may have taken a ticket with them */
+    _Atomic uint64_t lost; /* of these, those after which the host is to post tickets again */
     _Atomic uint32_t broken_reason;
     _Atomic int32_t broken_value; /* error of fork, exit status, or minus the signal */
     /* What it left with mproc_fail(): only for a person to read. */

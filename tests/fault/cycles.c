@@ -28,6 +28,7 @@ struct belongings {
     size_t heap;     /* bytes in use; 0: nobody tells */
     size_t resident; /* KiB */
     size_t mappings;
+    size_t objects; /* of these, those of files and shared memory */
     size_t descriptors;
     bool children;
 };
@@ -61,7 +62,7 @@ static size_t scan(const char *path, const char *key)
 
 /* Lines of the maps; neighbours of no name count as one, as which the system may or may not show
  * them. */
-static size_t count_mappings(void)
+static size_t count_mappings(size_t *objects)
 {
     FILE *file = fopen("/proc/self/maps", "r");
     unsigned long begin, end, last_end = 0;
@@ -74,6 +75,7 @@ static size_t count_mappings(void)
         if (sscanf(line, "%lx-%lx %7s %*s %*s %lu", &begin, &end, access, &inode) != 4)
             continue;
         count += inode || strchr(line, '[') || begin != last_end || strcmp(access, last_access);
+        *objects += inode != 0;
         last_end = inode ? 0 : end;
         memcpy(last_access, access, sizeof access);
     }
@@ -109,7 +111,7 @@ static struct belongings take_stock(void)
     struct belongings stock = {.heap = heap_in_use()};
 
     stock.resident = scan("/proc/self/status", "VmRSS:");
-    stock.mappings = count_mappings();
+    stock.mappings = count_mappings(&stock.objects);
     stock.descriptors = count_entries("/proc/self/fd");
     stock.children = waitpid(-1, NULL, WNOHANG) >= 0 || errno != ECHILD;
     return stock;
@@ -132,6 +134,7 @@ static void repeat(void (*cycle)(uint64_t number), uint64_t count)
     assert_int_equal(before.descriptors, after.descriptors);
     assert_false(before.children);
     assert_false(after.children);
+    assert_int_equal(before.objects, after.objects);
     if (has_checker())
         return;
     if (before.heap)
