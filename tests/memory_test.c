@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -199,6 +200,51 @@ static void it_is_not_in_core_files(void **state)
     assert_non_null(strstr(flags, " dd"));
 }
 
+static long faults(void)
+{
+    struct rusage usage;
+
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt;
+}
+
+/* 0: by one fault for many pages; 1: by one for each; 2: what was there is lost. */
+static int touch_and_write(void *arg)
+{
+    const struct memory *memory = arg;
+    long before = faults(), after;
+
+    mp_memory_touch(memory->base, memory->size);
+    for (size_t i = 0; i < memory->size; i += page())
+        memory->base[i] = 3;
+    after = faults();
+    for (size_t i = 0; i < memory->size; i++)
+        if (memory->base[i] != (i % page() ? 1 : 3))
+            return 2;
+    return after - before > (long)(memory->size / page() / 2);
+}
+
+static void what_another_has_written_is_mapped_by_the_stretch(void **state)
+{
+    struct memory memory = MEMORY_NONE;
+    int result;
+
+    (void)state;
+    assert_int_equal(mp_memory_open(&memory, (size_t)4 << 20), 0);
+    assert_int_equal(mp_memory_commit(&memory, 0, memory.size), 0);
+    memset(memory.base, 1, memory.size);
+    result = test_run_child(touch_and_write, &memory);
+    mp_memory_touch(memory.base, 0);
+    mp_memory_touch(NULL, 0);
+    mp_memory_close(&memory);
+    assert_int_not_equal(result, 2);
+#if !defined(__linux__)
+    if (result == 1)
+        skip(); /* it goes on, only slower */
+#endif
+    assert_int_equal(result, 0);
+}
+
 static const struct CMUnitTest tests[] = {
     TEST(what_is_mapped_is_zero_and_can_be_written),
     TEST(forks_share_it),
@@ -210,6 +256,7 @@ static const struct CMUnitTest tests[] = {
     TEST(what_is_discarded_reads_as_zero),
     TEST(it_cannot_be_made_smaller_or_larger),
     TEST(it_is_not_in_core_files),
+    TEST(what_another_has_written_is_mapped_by_the_stretch),
 };
 
 int main(void)

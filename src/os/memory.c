@@ -70,6 +70,17 @@ int mp_memory_commit(const struct memory *memory, size_t offset, size_t length)
     return -r;
 }
 
+/* Who reads a page that is in memory gets its neighbours mapped, too, on Linux 16 pages at a time; who
+ * writes first gets one, and a fault takes longer than to fill a page. */
+void mp_memory_touch(const void *from, size_t length)
+{
+    enum { STRETCH = 65536, SMALL = 4096 };
+    uintptr_t at = (uintptr_t)from, end = at + length;
+
+    for (; length >= SMALL && at < end; at = (at / STRETCH + 1) * STRETCH)
+        (void)*(const volatile char *)at;
+}
+
 void mp_memory_close(struct memory *memory)
 {
     if (memory->base)

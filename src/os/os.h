@@ -123,6 +123,9 @@ int mp_memory_open(struct memory *memory, size_t size);
 /* See to it that touching the range cannot fail later; -ENOSPC: the machine has no more memory;
  * -EBADF: the program closed the descriptor. */
 int mp_memory_commit(const struct memory *memory, size_t offset, size_t length);
+/* Memory that will be written, and that has its pages already: have this process map them by the
+ * stretch.  Reads a byte of each.  Child. */
+void mp_memory_touch(const void *from, size_t length);
 /* Give the pages of the range back (they read as zero then).  -ENOTSUP: they stay. */
 int mp_memory_discard(const struct memory *memory, size_t offset, size_t length);
 void mp_memory_close(struct memory *memory);

@@ -89,7 +89,6 @@ _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
     child_guard_descriptors(seat);
     CRASH_POINT("worker bonded");
     child_set_name(number);
-    mp_stdin_null();
     if (options->nice)
         mp_renice(options->nice);
     if (options->child_fork)

@@ -188,6 +188,9 @@ enum chunk_state mp_run_chunk(struct worker *worker, struct holding *held)
         return CHUNK_FAILED;
     atomic_store_explicit(&self->item, held->first, memory_order_relaxed);
     item_now = &self->item;
+    if (held->job->kind != JOB_TASK) /* of a task, how long its output will be is not known yet */
+        mp_memory_touch(address(held->job->out, held->job->out_size, held->first),
+                        (size_t)(held->count * held->job->out_size));
     fail_text[0] = '\0';
     ended = run_items(worker, held);
     item_now = NULL; /* a thread that serves a pool without processes outlives that */
@@ -212,6 +215,7 @@ void *mproc_task_output(mproc_task *task, size_t length)
     if (!task || length > task->job->out_size)
         return NULL;
     task->length = length;
+    mp_memory_touch(address(task->job->out, 0, 0), length);
     return address(task->job->out, 0, 0);
 }
 

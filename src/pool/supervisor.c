@@ -331,6 +331,7 @@ static void drop_inheritance(struct supervisor *sup)
     keep[4] = sup->fds[WATCH_CHILD];
     if (!sup->options->keep_descriptors)
         mp_close_others(keep, sizeof keep / sizeof keep[0]);
+    mp_stdin_null(); /* what is to be read there is the host's */
 }
 
 static void set_up(struct supervisor *sup)
