@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 enum { COUNT = 100 };
 
@@ -496,6 +497,19 @@ static void a_reserved_member_is_refused(void **state)
     assert_int_equal(mproc_pool_create(&pool, 1, &options), -EINVAL);
 }
 
+static void its_end_is_not_waited_for(void **state)
+{
+    enum { POOLS = 30, ALL_S = 10 };
+    struct timespec begin, end;
+
+    (void)state;
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    for (int i = 0; i < POOLS; i++)
+        mproc_pool_destroy(make_inline_pool());
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    assert_true(end.tv_sec - begin.tv_sec < ALL_S * test_slowness());
+}
+
 static const struct CMUnitTest tests[] = {
     TEST(it_answers_as_a_pool_of_processes_does),
     TEST(a_task_runs_in_the_call_that_hands_it_over),
@@ -509,6 +523,7 @@ static const struct CMUnitTest tests[] = {
     TEST(an_event_loop_works),
     TEST(threads_share_it_and_one_serves_at_a_time),
     TEST(a_task_that_waits_for_another_thread_can_be_cancelled),
+    TEST(its_end_is_not_waited_for),
     TEST(a_reserved_member_is_refused),
 };
 

@@ -4,6 +4,7 @@
  * worker that goes to sleep one sees the other; and what a pool makes of a queue that somebody
  * scribbled on.
  */
+#include "meet.h"
 #include "support.h"
 
 #include "pool/pool.h"
@@ -20,9 +21,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#ifdef __linux__
-#include <sys/ptrace.h>
-#endif
 
 enum { WORKERS = 130, THREADS = 3, MIB = 1 << 20 };
 
@@ -245,6 +243,24 @@ static void nobody_goes_idle_while_there_is_a_ticket(void **state)
     close_region();
 }
 
+static void who_was_woken_before_he_sleeps_does_not_sleep(void **state)
+{
+    uint32_t wakes;
+
+    (void)state;
+    if (!mp_can_sleep_on_words())
+        skip();
+    open_region();
+    wakes = mp_queue_wakes(&region);
+    mp_queue_wake(&region, 1);
+    mp_queue_sleep(&region, wakes);
+    wakes = mp_queue_wakes(&region);
+    mp_queue_shut(&region);
+    mp_queue_sleep(&region, wakes);
+    assert_int_equal(mp_queue_era(&region) % 2, 1);
+    close_region();
+}
+
 /* ---- at the same time ------------------------------------------------------------------------ */
 
 /* What the threads of a test share. */
@@ -256,6 +272,7 @@ static struct race {
     _Atomic uint32_t burst_end; /* the last ticket of those that are pushed in a row */
     _Atomic bool out_of_order;
     _Atomic bool open; /* for who pops without rest */
+    bool on_words;     /* who sleeps does so on a word; else in the pipe */
     int wake[2];
 } race;
 
@@ -281,12 +298,14 @@ static void *pop_without_rest(void *unused)
     return NULL;
 }
 
-static void begin_race(uint32_t count, pthread_t threads[THREADS], void *(*run)(void *arg))
+static void begin_race(uint32_t count, bool on_words, pthread_t threads[THREADS],
+                       void *(*run)(void *arg))
 {
     static uint32_t numbers[THREADS];
 
     open_region();
-    race = (struct race){.count = count, .memory = calloc(count + 1, sizeof race.times[0])};
+    race = (struct race){
+        .count = count, .on_words = on_words, .memory = calloc(count + 1, sizeof race.times[0])};
     assert_non_null(race.memory);
     race.times = race.memory;
     assert_int_equal(mp_pipe(race.wake), 0);
@@ -298,6 +317,8 @@ static void begin_race(uint32_t count, pthread_t threads[THREADS], void *(*run)(
 
 static void end_race(pthread_t threads[THREADS])
 {
+    if (race.on_words)
+        mp_queue_shut(&region);
     race.wake[1] = mp_close(race.wake[1]);
     for (int i = 0; i < THREADS; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
@@ -316,7 +337,7 @@ static void of_many_who_pop_each_ticket_has_one(void **state)
     uint32_t count = (uint32_t)test_count(300000, 30000000);
 
     (void)state;
-    begin_race(count, threads, pop_without_rest);
+    begin_race(count, false, threads, pop_without_rest);
     for (uint32_t id = 0; id < count;) { /* nobody pops before there is something for all */
         while (id < count && mp_queue_push(&region, &end, id + 1))
             id++;
@@ -340,16 +361,29 @@ static bool look_out(uint32_t worker, uint64_t looks)
     return seen;
 }
 
+/* False: no more will come. */
+static bool sleep_till_woken(uint32_t wakes)
+{
+    char byte;
+
+    if (!race.on_words)
+        return mp_read(race.wake[0], &byte, 1) == 1;
+    if (mp_queue_era(&region) % 2 != 0)
+        return false;
+    mp_queue_sleep(&region, wakes);
+    return true;
+}
+
 /* Who has popped a ticket is busy until all of its burst are: each is to have somebody. */
 static void *pop_or_sleep(void *number)
 {
     const uint32_t worker = *(uint32_t *)number;
     uint64_t seed = worker;
     uint32_t id, last = 0;
-    char byte;
 
     for (;;) {
-        ssize_t got = 1;
+        uint32_t wakes;
+        bool woken;
 
         while (mp_queue_pop(&region, &id)) {
             uint32_t burst_end = atomic_load(&race.burst_end);
@@ -358,11 +392,14 @@ static void *pop_or_sleep(void *number)
             while (atomic_load(&race.popped) < burst_end)
                 sched_yield();
         }
-        if (look_out(worker, test_random(&seed) % 100) || !mp_queue_go_idle(&region, worker))
+        if (look_out(worker, test_random(&seed) % 100))
             continue;
-        got = mp_read(race.wake[0], &byte, 1);
+        wakes = mp_queue_wakes(&region);
+        if (!mp_queue_go_idle(&region, worker))
+            continue;
+        woken = sleep_till_woken(wakes);
         mp_queue_leave_idle(&region, worker);
-        if (got == 0)
+        if (!woken)
             return NULL;
     }
 }
@@ -374,18 +411,20 @@ static void push_and_wake(uint32_t id)
     assert_true(mp_queue_push(&region, &end, id));
     sleepers = mp_queue_sleepers(&region, &end, 1);
     assert_in_range(sleepers, 0, 1);
-    assert_int_equal(mp_write(race.wake[1], "", sleepers), sleepers);
+    if (!race.on_words)
+        assert_int_equal(mp_write(race.wake[1], "", sleepers), sleepers);
+    else if (sleepers > 0)
+        mp_queue_wake(&region, sleepers);
 }
 
 /* Each burst is pushed when all of the one before was popped: whoever slept on has to be woken. */
-static void no_wake_up_is_lost(void **state)
+static void assert_no_wake_up_is_lost(bool on_words)
 {
     pthread_t threads[THREADS];
     uint64_t seed = test_seed();
     uint32_t count = (uint32_t)test_count(50000, 5000000), id = 0;
 
-    (void)state;
-    begin_race(count, threads, pop_or_sleep);
+    begin_race(count, on_words, threads, pop_or_sleep);
     while (id < count) {
         uint32_t burst = 1 + (uint32_t)(test_random(&seed) % THREADS);
 
@@ -400,23 +439,30 @@ static void no_wake_up_is_lost(void **state)
     end_race(threads);
 }
 
+static void no_wake_up_is_lost(void **state)
+{
+    (void)state;
+    assert_no_wake_up_is_lost(false);
+}
+
+static void nor_one_on_a_word(void **state)
+{
+    (void)state;
+    if (!mp_can_sleep_on_words())
+        skip();
+    assert_no_wake_up_is_lost(true);
+}
+
 /* ---- between any two instructions -------------------------------------------------------------- */
 
-/* One party is a child that is stepped from instruction to instruction, and between two of them the
- * test does what the other party does: for each place there is.  Threads alone seldom meet so. */
-struct meeting {
-    void (*begin)(void);
-    void (*stepped)(void);
-    void (*other)(void);
-    bool (*holds)(void);
-};
-
+/* The worker and the host. */
 static struct parties {
-    _Atomic bool begun;
-    _Atomic bool over;
     bool slept;         /* the worker */
+    uint32_t wakes;     /* when it had not yet said that it is idle */
     uint32_t seen_idle; /* by the host */
     uint32_t ids[2];    /* popped by the child, and by the test; 0: none */
+    _Atomic bool begun; /* a sleep, */
+    _Atomic bool ended;
 } * parties;
 
 static void begin_empty(void)
@@ -491,75 +537,86 @@ static bool it_is_the_new_one_or_none(void)
     return parties->ids[1] == 0 || parties->ids[1] == 7;
 }
 
-/* With sanitizers most instructions are theirs, and a fork takes long. */
-#if defined __linux__ && !defined __SANITIZE_THREAD__ && !defined __SANITIZE_ADDRESS__
-
-static _Noreturn void be_stepped(void (*act)(void))
+static void push_and_wake_the_idle(void)
 {
-    if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
-        _exit(1);
-    raise(SIGSTOP);
-    atomic_store(&parties->begun, true);
-    act();
-    atomic_store(&parties->over, true);
-    _exit(0);
+    push_and_look_who_is_idle();
+    if (parties->seen_idle > 0)
+        mp_queue_wake(&region, parties->seen_idle);
 }
 
-/* So many steps into it the other acts.  False: it was over sooner; -1 in *status: cannot be. */
-static bool meet_after(const struct meeting *meeting, uint32_t steps, int *status)
+static void shut(void)
 {
-    bool met = false;
-    pid_t pid = fork();
+    mp_queue_shut(&region);
+}
 
-    assert_true(pid >= 0);
-    if (pid == 0)
-        be_stepped(meeting->stepped);
-    while (waitpid(pid, status, 0) == pid && WIFSTOPPED(*status)) {
-        if (!met && atomic_load(&parties->begun) && !atomic_load(&parties->over) && steps-- == 0) {
-            meeting->other();
-            met = true;
-        }
-        if (ptrace(met || atomic_load(&parties->over) ? PTRACE_CONT : PTRACE_SINGLESTEP, pid, NULL,
-                   NULL))
-            kill(pid, SIGKILL);
+static void go_idle_on_a_word(void)
+{
+    parties->wakes = mp_queue_wakes(&region);
+    parties->slept = mp_queue_go_idle(&region, 0);
+}
+
+static void go_idle_on_a_word_unless_shut(void)
+{
+    go_idle_on_a_word();
+    if (parties->slept)
+        parties->slept = mp_queue_era(&region) % 2 == 0;
+}
+
+static pid_t sleeper;
+
+/* The worker has said that it is idle, and found nothing. */
+static void begin_idle(void)
+{
+    begin_empty();
+    go_idle_on_a_word();
+}
+
+static void sleep_on_the_word(void)
+{
+    sleeper = fork();
+    if (sleeper == 0) {
+        atomic_store(&parties->begun, true);
+        mp_queue_sleep(&region, parties->wakes);
+        atomic_store(&parties->ended, true);
+        _exit(0);
     }
-    return met;
+    while (sleeper > 0 && !atomic_load(&parties->begun))
+        sched_yield();
+    if (sleeper > 0)
+        test_falls_asleep(sleeper);
+}
+
+/* Whoever was woken is not asleep from then on, until he has said so. */
+static bool nobody_sleeps(void)
+{
+    bool sleeps = test_is_asleep(sleeper) && !atomic_load(&parties->ended);
+
+    if (sleeper < 0)
+        return false;
+    if (sleeps)
+        kill(sleeper, SIGKILL);
+    waitpid(sleeper, NULL, 0);
+    return !sleeps;
+}
+
+/* Who would sleep finds another word there than he read. */
+static bool nobody_sleeps_on(void)
+{
+    return !parties->slept || mp_queue_wakes(&region) != parties->wakes;
 }
 
 static void assert_holds_wherever_they_meet(const struct meeting *meeting)
 {
-    uint32_t steps = 0;
-    int status = 0;
-    bool met = true;
+    bool met;
 
-    if (test_under_valgrind())
-        skip();
     open_region();
     parties = test_share(sizeof *parties);
-    for (; met; steps++) {
-        meeting->begin();
-        met = meet_after(meeting, steps, &status);
-        if (status)
-            break;
-        if (met && !meeting->holds())
-            fail_msg("not after %u instructions", steps);
-    }
+    met = test_meet(meeting);
     test_unshare(parties, sizeof *parties);
     close_region();
-    if (status)
-        skip(); /* nobody may trace here */
-    assert_true(steps > 10);
+    if (!met)
+        skip();
 }
-
-#else
-
-static void assert_holds_wherever_they_meet(const struct meeting *meeting)
-{
-    (void)meeting;
-    skip();
-}
-
-#endif
 
 static void a_worker_that_goes_to_sleep_sees_a_push_or_is_seen(void **state)
 {
@@ -582,6 +639,39 @@ static void a_worker_that_ceases_to_look_out_sees_a_push_or_is_seen(void **state
         begin_empty, look_out_in_vain_and_go_idle, push_and_look_who_is_idle, one_sees_the_other});
     assert_holds_wherever_they_meet(&(struct meeting){
         begin_empty, push_and_look_who_is_idle, look_out_in_vain_and_go_idle, one_sees_the_other});
+}
+
+static void a_worker_does_not_sleep_on_a_word_after_it_was_woken(void **state)
+{
+    (void)state;
+    if (!mp_can_sleep_on_words())
+        skip();
+    assert_holds_wherever_they_meet(&(struct meeting){begin_empty, go_idle_on_a_word,
+                                                      push_and_wake_the_idle, nobody_sleeps_on});
+    assert_holds_wherever_they_meet(&(struct meeting){begin_empty, push_and_wake_the_idle,
+                                                      go_idle_on_a_word, nobody_sleeps_on});
+}
+
+static void nor_after_the_queue_was_shut(void **state)
+{
+    (void)state;
+    if (!mp_can_sleep_on_words())
+        skip();
+    assert_holds_wherever_they_meet(
+        &(struct meeting){begin_empty, go_idle_on_a_word_unless_shut, shut, nobody_sleeps_on});
+    assert_holds_wherever_they_meet(
+        &(struct meeting){begin_empty, shut, go_idle_on_a_word_unless_shut, nobody_sleeps_on});
+}
+
+static void whenever_an_idle_worker_falls_asleep_it_is_woken(void **state)
+{
+    (void)state;
+    if (!mp_can_sleep_on_words())
+        skip();
+    assert_holds_wherever_they_meet(
+        &(struct meeting){begin_idle, push_and_wake_the_idle, sleep_on_the_word, nobody_sleeps});
+    assert_holds_wherever_they_meet(
+        &(struct meeting){begin_idle, shut, sleep_on_the_word, nobody_sleeps});
 }
 
 static void of_two_who_pop_each_has_a_ticket_of_his_own(void **state)
@@ -830,11 +920,16 @@ int main(void)
         TEST(each_worker_has_an_idle_bit_of_its_own),
         TEST(nobody_is_woken_where_enough_look_out),
         TEST(nobody_goes_idle_while_there_is_a_ticket),
+        TEST(who_was_woken_before_he_sleeps_does_not_sleep),
         TEST(of_many_who_pop_each_ticket_has_one),
         TEST(no_wake_up_is_lost),
+        TEST(nor_one_on_a_word),
         TEST(a_worker_that_goes_to_sleep_sees_a_push_or_is_seen),
         TEST(a_push_sees_a_worker_that_goes_to_sleep_or_is_seen),
         TEST(a_worker_that_ceases_to_look_out_sees_a_push_or_is_seen),
+        TEST(a_worker_does_not_sleep_on_a_word_after_it_was_woken),
+        TEST(nor_after_the_queue_was_shut),
+        TEST(whenever_an_idle_worker_falls_asleep_it_is_woken),
         TEST(of_two_who_pop_each_has_a_ticket_of_his_own),
         TEST(what_is_popped_in_the_middle_of_a_push_was_pushed),
         TEST(an_impossible_head_breaks_the_pool_and_every_open_call_returns),

@@ -90,6 +90,12 @@ static void words_of_different_writers_lie_on_different_lines(void **state)
     (void)state;
     assert_true(offsetof(struct pool_shm, deaths) / CACHE_LINE !=
                 offsetof(struct pool_shm, host_waits) / CACHE_LINE);
+    assert_true(offsetof(struct pool_shm, bell) / CACHE_LINE !=
+                offsetof(struct pool_shm, loop_asks) / CACHE_LINE);
+    assert_true(offsetof(struct pool_shm, bell) / CACHE_LINE !=
+                offsetof(struct pool_shm, deaths) / CACHE_LINE);
+    assert_true(offsetof(struct queue_shm, wakes) / CACHE_LINE !=
+                offsetof(struct queue_shm, head) / CACHE_LINE);
     assert_true(offsetof(struct job_shm, word) / CACHE_LINE >
                 (offsetof(struct job_shm, retries) + 3) / CACHE_LINE);
     assert_true(offsetof(struct job_shm, outcome) / CACHE_LINE >
@@ -164,9 +170,11 @@ static void a_reset_leaves_nothing_of_an_earlier_generation(void **state)
 {
     struct region region = open_region(3, MIB);
     struct pool_shm *pool = mp_region_pool(&region);
+    _Atomic uint32_t *era = &mp_region_queue(&region)->era;
 
     (void)state;
     atomic_store(&pool->host_waits, HOST_HAS_BACKLOG);
+    atomic_store(&pool->bell, MP_OWNED | MP_RUNG | 4);
     atomic_store(&pool->least_limit_ns, 5);
     atomic_store(&pool->deaths, 6);
     atomic_store(&pool->lost, 7);
@@ -181,8 +189,10 @@ static void a_reset_leaves_nothing_of_an_earlier_generation(void **state)
     atomic_store(&mp_region_idle(&region)[0], UINT64_MAX);
     atomic_store(&mp_region_queue(&region)->head, 10);
     atomic_store(&mp_region_queue(&region)->tail, 11);
+    atomic_store(era, 12);
     mp_region_reset(&region);
     assert_int_equal(atomic_load(&pool->host_waits), HOST_AWAKE);
+    assert_int_equal(atomic_load(&pool->bell), MP_OWNED);
     assert_int_equal(atomic_load(&pool->least_limit_ns), 0);
     assert_int_equal(atomic_load(&pool->deaths), 0);
     assert_int_equal(atomic_load(&pool->lost), 0);
@@ -197,6 +207,29 @@ static void a_reset_leaves_nothing_of_an_earlier_generation(void **state)
     assert_int_equal(atomic_load(&mp_region_idle(&region)[0]), 0);
     assert_int_equal(atomic_load(&mp_region_queue(&region)->head), 0);
     assert_int_equal(atomic_load(&mp_region_queue(&region)->tail), 0);
+    assert_int_equal(atomic_load(era) % 2, 0);
+    assert_int_not_equal(atomic_load(era), 12);
+    mp_region_close(&region);
+}
+
+/* Shut or not, as the one before was left. */
+static void each_generation_has_a_queue_of_an_era_of_its_own(void **state)
+{
+    enum { GENERATIONS = 20 };
+    struct region region = open_region(1, MIB);
+    _Atomic uint32_t *era = &mp_region_queue(&region)->era;
+    uint32_t eras[GENERATIONS];
+
+    (void)state;
+    for (int i = 0; i < GENERATIONS; i++) {
+        mp_region_reset(&region);
+        eras[i] = atomic_load(era);
+        assert_int_equal(eras[i] % 2, 0);
+        for (int k = 0; k < i; k++)
+            assert_int_not_equal(eras[i], eras[k]);
+        if (i % 3 > 0)
+            atomic_fetch_or(era, 1);
+    }
     mp_region_close(&region);
 }
 
@@ -538,6 +571,7 @@ static const struct CMUnitTest tests[] = {
     TEST(writing_one_record_changes_no_other),
     TEST(fresh_memory_reads_as_zero),
     TEST(a_reset_leaves_nothing_of_an_earlier_generation),
+    TEST(each_generation_has_a_queue_of_an_era_of_its_own),
     TEST(no_offset_beside_the_words_is_taken_for_one),
     TEST(each_word_there_is_is_found),
     TEST(no_run_of_words_goes_beyond_their_memory),

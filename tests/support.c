@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -474,7 +475,8 @@ int test_run_child(int (*f)(void *), void *arg)
     return status;
 }
 
-static bool is_zombie(pid_t pid)
+/* As /proc tells it; '\0': there is no such process, or no /proc. */
+static char state_of(pid_t pid)
 {
     char path[64];
     char text[512];
@@ -485,7 +487,32 @@ static bool is_zombie(pid_t pid)
     length = read_file(path, text, sizeof text - 1);
     text[length] = '\0';
     name_end = strrchr(text, ')');
-    return name_end && strlen(name_end) > 2 && (name_end[2] == 'Z' || name_end[2] == 'X');
+    return name_end && strlen(name_end) > 2 ? name_end[2] : '\0';
+}
+
+static bool is_zombie(pid_t pid)
+{
+    char now = state_of(pid);
+
+    return now == 'Z' || now == 'X';
+}
+
+bool test_is_asleep(pid_t pid)
+{
+    return state_of(pid) == 'S';
+}
+
+bool test_falls_asleep(pid_t pid)
+{
+    for (;;) {
+        char now = state_of(pid);
+
+        if (now == 'S')
+            return true;
+        if (now == 'Z' || now == 'X' || now == '\0')
+            return false;
+        sched_yield();
+    }
 }
 
 bool test_process_gone(pid_t pid, int64_t timeout_ms)

@@ -74,6 +74,13 @@ int test_run_child(int (*f)(void *), void *arg);
  */
 bool test_process_gone(pid_t pid, int64_t timeout_ms);
 
+/*
+ * Does the process sleep in a system call; and does it, once it does or has ended?  Who has said that
+ * it will make a call that blocks, and makes no other before, is in that call then.  For Linux alone.
+ */
+bool test_is_asleep(pid_t pid);
+bool test_falls_asleep(pid_t pid);
+
 /* How many times slower than usual this run is: for limits, and for counts of repetitions. */
 int test_slowness(void);
 bool test_under_valgrind(void);

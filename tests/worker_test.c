@@ -45,6 +45,7 @@ static void open_bench(void)
     memset(&bench, 0, sizeof bench);
     bench.failing_item = UINT64_MAX;
     assert_int_equal(mp_region_open(&bench.region, WORKERS, MIB), 0);
+    bench.region.on_words = false; /* a pipe tells how often it rang */
     assert_int_equal(mp_pipe(bench.wake), 0);
     assert_int_equal(mp_pipe(bench.bell), 0);
     assert_int_equal(mp_nonblocking(bench.bell[0]), 0);
@@ -762,6 +763,139 @@ static void a_byte_for_a_dead_worker_wakes_another(void **state)
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_all_done(10, 10);
     assert_int_equal(idle_bits(), 1 << 1);
+    close_bench();
+}
+
+/* ---- on words -------------------------------------------------------------------------------- */
+
+/* Where there are no pipes. */
+static void open_bench_on_words(void)
+{
+    open_bench();
+    if (!mp_can_sleep_on_words()) {
+        close_bench();
+        skip();
+    }
+    bench.region.on_words = true;
+    mp_region_reset(&bench.region);
+}
+
+static struct worker worker_without_pipes(uint32_t number)
+{
+    return (struct worker){
+        .region = &bench.region, .number = number, .wake = -1, .bell = -1, .loop = -1};
+}
+
+static void on_words_a_worker_is_woken_and_leaves_when_the_queue_is_shut(void **state)
+{
+    struct worker worker;
+    pthread_t thread;
+    void *left;
+
+    (void)state;
+    open_bench_on_words();
+    worker = worker_without_pipes(3);
+    thread = start_worker(&worker);
+    for (int i = 0; i < 100; i++) {
+        until_idle(1 << 3);
+        bench.begun = 0;
+        put_map(10, 1);
+        put_ticket(the_id());
+        mp_queue_wake(&bench.region, 1);
+        until_empty();
+    }
+    until_idle(1 << 3);
+    mp_queue_shut(&bench.region);
+    assert_int_equal(pthread_join(thread, &left), 0);
+    assert_non_null(left);
+    assert_int_equal(idle_bits(), 0);
+    assert_int_equal(atomic_load(&record(3)->left), 1);
+    assert_all_done(10, 10);
+    close_bench();
+}
+
+static void on_words_what_is_in_the_queue_is_served_before_it_is_left(void **state)
+{
+    struct worker worker;
+
+    (void)state;
+    open_bench_on_words();
+    put_map(10, 1);
+    put_ticket(the_id());
+    mp_queue_shut(&bench.region);
+    worker = worker_without_pipes(0);
+    assert_int_equal(mp_worker_run(&worker), WORKER_LEFT);
+    assert_all_done(10, 10);
+    close_bench();
+}
+
+static void on_words_the_bell_rings_for_a_host_that_waits(void **state)
+{
+    struct worker worker;
+
+    (void)state;
+    open_bench_on_words();
+    for (uint32_t how = HOST_AWAKE; how <= HOST_HAS_BACKLOG; how++) {
+        host_waits(how);
+        put_map(10, 1);
+        put_ticket(the_id());
+        worker = worker_without_pipes(0);
+        mp_queue_shut(&bench.region);
+        assert_int_equal(mp_worker_run(&worker), WORKER_LEFT);
+        assert_int_equal(mp_bell_word(&bench.region), MP_OWNED | (how == HOST_AWAKE ? 0 : MP_RUNG));
+        mp_region_reset(&bench.region);
+        memset(&bench.queue, 0, sizeof bench.queue);
+    }
+    close_bench();
+}
+
+/* It has no supervisor any more, and the record and the bits are those of another. */
+static void on_words_who_outlives_his_generation_ends_and_touches_nothing(void **state)
+{
+    struct worker worker;
+    pthread_t thread;
+    void *left;
+
+    (void)state;
+    open_bench_on_words();
+    worker = worker_without_pipes(3);
+    thread = start_worker(&worker);
+    until_idle(1 << 3);
+    mp_region_reset(&bench.region);
+    atomic_store(mp_region_idle(&bench.region), 0xff);
+    atomic_store(&record(3)->up, 1);
+    mp_queue_wake(&bench.region, 1);
+    assert_int_equal(pthread_join(thread, &left), 0);
+    assert_null(left);
+    assert_int_equal(idle_bits(), 0xff);
+    assert_int_equal(atomic_load(&record(3)->up), 1);
+    assert_int_equal(atomic_load(&record(3)->left), 0);
+    close_bench();
+}
+
+static int32_t begin_another_generation(const void *in, void *out, void *context)
+{
+    (void)in;
+    (void)out;
+    (void)context;
+    mp_region_reset(&bench.region);
+    atomic_store(&record(3)->ticket, 12345);
+    return 0;
+}
+
+static void who_is_outlived_while_he_works_gives_up_no_ticket_but_his(void **state)
+{
+    struct worker worker;
+
+    (void)state;
+    open_bench();
+    put_job(SLOT, JOB_MAP, (uintptr_t)begin_another_generation, 1, 1, 0);
+    put_ticket(the_id());
+    no_more_tickets();
+    worker = worker_at_bench(3);
+    assert_int_equal(mp_worker_run(&worker), WORKER_DOOMED);
+    assert_int_equal(atomic_load(&record(3)->ticket), 12345);
+    assert_int_equal(atomic_load(&record(3)->left), 0);
     close_bench();
 }
 
@@ -1516,6 +1650,11 @@ static const struct CMUnitTest tests[] = {
     TEST(who_looks_for_tickets_needs_no_byte),
     TEST(a_worker_whose_predecessor_died_asleep_is_not_idle),
     TEST(a_byte_for_a_dead_worker_wakes_another),
+    TEST(on_words_a_worker_is_woken_and_leaves_when_the_queue_is_shut),
+    TEST(on_words_what_is_in_the_queue_is_served_before_it_is_left),
+    TEST(on_words_the_bell_rings_for_a_host_that_waits),
+    TEST(on_words_who_outlives_his_generation_ends_and_touches_nothing),
+    TEST(who_is_outlived_while_he_works_gives_up_no_ticket_but_his),
     TEST(words_that_cannot_be_are_not_looked_at),
     TEST(a_nonsensical_descriptor_fails_the_chunk),
     TEST(an_outcome_that_would_lie_elsewhere_is_not_written),

@@ -15,6 +15,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -55,6 +56,27 @@ struct patience {
 /* True: there is news.  False, at the deadline at the latest: not yet. */
 bool mp_linger(struct patience *patience, bool (*news)(const void *arg), const void *arg,
                int64_t deadline);
+
+/* ---- futex_*.c: to sleep on a word that processes share -------------------------------------- */
+
+/* Where it cannot be done there are pipes for it, and none of these is called. */
+bool mp_can_sleep_on_words(void);
+/* Sleep while the word is `seen`, until somebody wakes.  0: woken, or it is another by now; -ETIMEDOUT;
+ * -EPERM and the like: a filter of system calls forbids it.  Child. */
+int mp_sleep_on_word(_Atomic uint32_t *word, uint32_t seen, int64_t deadline);
+/* Wake `count` who sleep on it, which is not 0, or fewer if there are no more.  0 or an error, as above.  Child. */
+int mp_wake_on_word(_Atomic uint32_t *word, uint32_t count);
+
+/*
+ * A word with an owner: MP_OWNED, the process id of the owner, and MP_RUNG, which is for whoever wakes.
+ * When the owner ends, in whatever way, the kernel takes its number out, sets MP_RUNG, and wakes.
+ */
+#define MP_OWNED 0x80000000U
+#define MP_RUNG  0x40000000U
+#define MP_OWNER 0x3fffffffU
+
+/* This process, which has one thread, becomes the owner.  -ENOSYS: nobody will, then.  Child. */
+int mp_own_word(_Atomic uint32_t *word);
 
 /* ---- fd.c, fd_*.c: descriptors --------------------------------------------------------------- */
 

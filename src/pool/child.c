@@ -100,7 +100,7 @@ _Noreturn void mp_worker_main(struct supervisor *sup, uint32_t number)
         child_exit((r & 0xff) ? r & 0xff : EXIT_CANNOT_START);
     }
     for (size_t i = OWN_WAKE; i <= OWN_LOOP; i++)
-        if (mp_guard_fd(&worker_guard, i) < 0)
+        if (worker_fds[i] >= 0 && mp_guard_fd(&worker_guard, i) < 0)
             child_exit(EXIT_CANNOT_START); /* init closed what it did not open */
     /* Once more: init may have changed the user id. */
     mp_bond_child(seat->bond, BOND_THREAD, sup->self);

@@ -12,7 +12,12 @@
 #include "../point.h"
 #include "diary.h"
 
-enum { LOOK_AGAIN_MS = 1000, LAST_MS = 10000 };
+enum { LOOK_AGAIN_MS = 1000, LOOK_OFTEN_MS = 10, LAST_MS = 10000, NS_PER_MS = 1000000 };
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
 
 static void close_all(struct generation *generation)
 {
@@ -24,34 +29,31 @@ static void close_all(struct generation *generation)
     }
 }
 
-/* With the guard lock held.  On an error the caller closes what is open. */
-static int open_pipes(int fds[GENERATION_FDS])
-{
-    int r = mp_pipe(&fds[WAKE_READ]);
+/* Neither who writes, nor the host where it reads: somebody may have read the byte that poll() saw. */
+static const enum generation_fd never_block[] = {WAKE_WRITE, CONTROL_WRITE, BELL_WRITE,
+                                                 LOOP_WRITE, BELL_READ,     LOOP_READ,
+                                                 NUDGE_READ, NUDGE_WRITE};
 
-    if (!r)
-        r = mp_pipe(&fds[BELL_READ]);
+/* With the guard lock held.  On an error the caller closes what is open. */
+static int open_pipes(struct generation *generation)
+{
+    const bool on_words = generation->region->on_words;
+    int *fds = generation->fds;
+    int r = mp_pipe(&fds[BELL_READ]);
+
+    if (!r && !on_words)
+        r = mp_pipe(&fds[WAKE_READ]);
+    if (!r && !on_words)
+        r = mp_pipe(&fds[NUDGE_READ]);
     if (!r)
         r = mp_pipe(&fds[LOOP_READ]);
     if (!r)
         r = mp_pipe(&fds[CONTROL_READ]);
     if (!r)
-        r = mp_pipe(&fds[NUDGE_READ]);
-    if (!r)
         r = mp_watch_open(&fds[WATCH]);
-    if (!r)
-        r = mp_nonblocking(fds[WAKE_WRITE]); /* the host never blocks there */
-    if (!r)
-        r = mp_nonblocking(fds[CONTROL_WRITE]);
-    if (!r)
-        r = mp_nonblocking(fds[BELL_WRITE]); /* nor does a worker here */
-    if (!r)
-        r = mp_nonblocking(fds[LOOP_WRITE]);
-    for (int fd = 0; !r && fd < 4; fd++) {
-        const int own[] = {fds[BELL_READ], fds[LOOP_READ], fds[NUDGE_READ], fds[NUDGE_WRITE]};
-
-        r = mp_nonblocking(own[fd]); /* somebody may have read the byte that poll() saw */
-    }
+    for (size_t i = 0; !r && i < sizeof never_block / sizeof never_block[0]; i++)
+        if (fds[never_block[i]] >= 0)
+            r = mp_nonblocking(fds[never_block[i]]);
     return r;
 }
 
@@ -63,7 +65,7 @@ static int open_channels(struct generation *generation)
         return r;
     generation->guard.fds = generation->fds;
     generation->guard.count = GENERATION_FDS;
-    r = open_pipes(generation->fds);
+    r = open_pipes(generation);
     mp_guard_add(&generation->guard);
     mp_guard_unlock();
     if (r)
@@ -95,6 +97,8 @@ int mp_generation_start(struct generation *generation, const struct region *regi
 
     mp_diary_open();
     *generation = GENERATION_NONE;
+    generation->region = region;
+    generation->looked = mp_now();
     sup.fds = generation->fds;
     sup.seats = calloc(region->workers, sizeof *sup.seats);
     if (!sup.seats)
@@ -134,8 +138,11 @@ free_seats:
 int mp_generation_wake(struct generation *generation, uint32_t count)
 {
     static const char bytes[PIPE_BUF];
-    int pipe = mp_guard_fd(&generation->guard, WAKE_WRITE);
+    int pipe;
 
+    if (generation->region->on_words)
+        return count > 0 ? mp_queue_wake(generation->region, count) : 0;
+    pipe = mp_guard_fd(&generation->guard, WAKE_WRITE);
     if (mp_guard_fd(&generation->guard, WAKE_READ) < 0)
         return -EBADF; /* with nobody else to read it, to write would be a SIGPIPE */
     while (count > 0) {
@@ -156,10 +163,14 @@ static void close_end(struct generation *generation, enum generation_fd end)
     }
 }
 
-/* The program closed a descriptor of ours.  Whoever sleeps, now or later, sees this end of file. */
+/* The program closed a descriptor of ours.  Whoever sleeps, now or later, is told. */
 static void tear(struct generation *generation)
 {
-    close_end(generation, NUDGE_WRITE);
+    atomic_store_explicit(&generation->torn, true, memory_order_release);
+    if (generation->region->on_words)
+        mp_bell_ring(generation->region);
+    else
+        close_end(generation, NUDGE_WRITE);
 }
 
 /* A reading end that is lost counts, too: to write there could be a SIGPIPE. */
@@ -180,11 +191,31 @@ void mp_generation_poke(struct generation *generation)
 
 void mp_generation_nudge(struct generation *generation)
 {
-    ring(generation, NUDGE_READ, NUDGE_WRITE);
+    if (generation->region->on_words)
+        mp_bell_ring(generation->region);
+    else
+        ring(generation, NUDGE_READ, NUDGE_WRITE);
+}
+
+void mp_generation_end_bells(struct generation *generation)
+{
+    if (mp_guard_lock() == 0) {
+        mp_guard_close(&generation->guard, BELL_WRITE);
+        mp_guard_close(&generation->guard, LOOP_WRITE);
+        mp_guard_unlock();
+    }
+    atomic_store_explicit(&generation->bells_ended, true, memory_order_release);
+    if (generation->region->on_words)
+        mp_bell_ring(generation->region);
 }
 
 void mp_generation_shut(struct generation *generation)
 {
+    if (generation->shut || !generation->region)
+        return;
+    generation->shut = true;
+    mp_queue_shut(generation->region);
+    CRASH_POINT("queue shut, not its pipe");
     close_end(generation, WAKE_WRITE);
     CRASH_POINT("wake pipe shut");
 }
@@ -215,18 +246,21 @@ static int poll_own(const struct generation *generation, struct pollfd *polled, 
         int64_t look_again = mp_deadline(LOOK_AGAIN_MS);
         int ready;
 
-        ready = mp_poll(polled, count, look_again < deadline ? look_again : deadline);
+        ready = mp_poll(polled, count, earlier(look_again, deadline));
         if (ready)
             return ready;
-        if (mp_guard_fd(guard, BELL_READ) < 0 || mp_guard_fd(guard, NUDGE_READ) < 0 ||
-            mp_guard_fd(guard, WAKE_READ) < 0)
+        if (mp_guard_fd(guard, BELL_READ) < 0 ||
+            (!generation->region->on_words &&
+             (mp_guard_fd(guard, NUDGE_READ) < 0 || mp_guard_fd(guard, WAKE_READ) < 0)))
             return -EBADF; /* without the last, waking could be a SIGPIPE */
         if (look_again >= deadline)
             return 0;
     }
 }
 
-enum awakening mp_generation_sleep(struct generation *generation, int64_t deadline, bool supervised)
+/* Sleep in poll(). */
+static enum awakening sleep_on_pipes(const struct generation *generation, int64_t deadline,
+                                     bool supervised)
 {
     enum { BELL, NUDGE, SUPERVISOR, POLLED };
     const struct guard *guard = &generation->guard;
@@ -258,6 +292,68 @@ enum awakening mp_generation_sleep(struct generation *generation, int64_t deadli
     if (!polled[SUPERVISOR].revents)
         return AWAKE_RUNG;
     return mp_guard_fd(guard, WATCH) < 0 ? AWAKE_FAILED : AWAKE_UNSUPERVISED;
+}
+
+/* Will the word tell of everything?  Not when it has told of the supervisor's end: what there is to wait
+ * for then are the ends of pipes. */
+static bool word_suffices(struct generation *generation, uint32_t word)
+{
+    /* The first that it has had: not the process id, which is another in a namespace of its own. */
+    if (!generation->owner)
+        generation->owner = word & MP_OWNER;
+    return (word & MP_OWNER) == generation->owner &&
+           !atomic_load_explicit(&generation->bells_ended, memory_order_acquire);
+}
+
+/* When to look at the pipes beside the word, on which a worker may have scribbled.  Often, while it has
+ * no owner: the supervisor has not come so far, or the kernel knows no owners. */
+static int64_t next_look(const struct generation *generation)
+{
+    bool often = generation->supervisor > 0 && !generation->owner;
+
+    return generation->looked + (int64_t)(often ? LOOK_OFTEN_MS : LOOK_AGAIN_MS) * NS_PER_MS;
+}
+
+/* Sleep on the bell as a word. */
+static enum awakening sleep_on_word(struct generation *generation, int64_t deadline,
+                                    bool supervised)
+{
+    for (;;) {
+        uint32_t word = mp_bell_word(generation->region);
+        bool rung = word & MP_RUNG, suffices = word_suffices(generation, word);
+        int64_t now = mp_now(), look = next_look(generation);
+        enum awakening seen = AWAKE_LATE;
+        int r = 0;
+
+        if (atomic_load_explicit(&generation->torn, memory_order_acquire))
+            return AWAKE_FAILED;
+        if (!suffices && !rung)
+            seen = sleep_on_pipes(generation, earlier(deadline, mp_deadline(LOOK_OFTEN_MS)),
+                                  supervised);
+        else if (!suffices || now >= earlier(deadline, look)) {
+            seen = sleep_on_pipes(generation, now, supervised);
+            generation->looked = now;
+        }
+        if (seen != AWAKE_LATE)
+            return seen;
+        if (rung) {
+            mp_bell_silence(generation->region);
+            return AWAKE_RUNG;
+        }
+        if (now >= deadline)
+            return AWAKE_LATE;
+        if (suffices)
+            r = mp_bell_sleep(generation->region, word, earlier(deadline, next_look(generation)));
+        if (r && r != -ETIMEDOUT)
+            return AWAKE_FAILED;
+    }
+}
+
+enum awakening mp_generation_sleep(struct generation *generation, int64_t deadline, bool supervised)
+{
+    if (generation->region->on_words)
+        return sleep_on_word(generation, deadline, supervised);
+    return sleep_on_pipes(generation, deadline, supervised);
 }
 
 bool mp_generation_grace_over(struct generation *generation)

@@ -3,11 +3,15 @@
  * generation.h: one supervisor, its workers and its pipes, as the host holds them.  A pool has one
  * at a time.
  *
- *     wake pipe     host -> workers       a byte that means "look", at the ticket queue; end of file:
- *                                         the pool closes
  *     bell pipe     all others -> host    a byte that means "look"; end of file: they are all gone
  *     loop pipe     all others -> host    the same for an event loop of the program, see loop.c
  *     control pipe  host -> supervisor    a byte that means "look"; end of file: kill all and go
+ *
+ * Where a process can sleep on a word, no byte goes through the bell pipe, and workers and the host are
+ * woken as queue.h and bell.h say.  Where it cannot, there are two pipes more:
+ *
+ *     wake pipe     host -> workers       a byte that means "look", at the ticket queue; end of file:
+ *                                         the pool closes
  *     nudge pipe    host -> host          a byte for the thread that sleeps on the bell; end of
  *                                         file: the program closed a descriptor of these
  *
@@ -27,13 +31,19 @@ enum { GRACE_MS = 900, SHORT_GRACE_MS = 400 };
 struct generation {
     int fds[GENERATION_FDS];
     struct guard guard;
+    const struct region *region;
     pid_t supervisor;
-    struct code_map *code; /* what the workers can call */
-    bool in_process;       /* there are no processes: see inline.c */
-    bool alive;            /* from a start until the end of file on the bell was seen */
-    int64_t grace;         /* told to end: until when that may take; MP_FOREVER: it was not told */
-    int64_t grace_ms;      /* how long it was */
-    bool killed;           /* it did not end in its grace, and the supervisor was sent a SIGKILL */
+    uint32_t owner;           /* of the bell as a word, once it has one: the supervisor */
+    int64_t looked;           /* when the sleeper looked at the pipes, and not only at the word */
+    bool shut;                /* the workers leave when they are done */
+    _Atomic bool torn;        /* the program closed a descriptor of these */
+    _Atomic bool bells_ended; /* without processes: nobody will ring any more */
+    struct code_map *code;    /* what the workers can call */
+    bool in_process;          /* there are no processes: see inline.c */
+    bool alive;               /* from a start until the end of file on the bell was seen */
+    int64_t grace;    /* told to end: until when that may take; MP_FOREVER: it was not told */
+    int64_t grace_ms; /* how long it was */
+    bool killed;      /* it did not end in its grace, and the supervisor was sent a SIGKILL */
 };
 
 _Static_assert((int)GENERATION_FDS == (int)GUARD_FDS, "GENERATION_NONE has so many");
@@ -52,6 +62,8 @@ int mp_generation_wake(struct generation *generation, uint32_t count);
 void mp_generation_poke(struct generation *generation); /* make the supervisor look */
 void mp_generation_nudge(
     struct generation *generation); /* wake the thread that sleeps on the bell */
+/* Without processes: the bells end, as they do when all processes are gone. */
+void mp_generation_end_bells(struct generation *generation);
 void mp_generation_shut(struct generation *generation); /* the workers leave when they are done */
 /* Everything ends, now: in its grace, or in as much time again when the supervisor was killed. */
 void mp_generation_kill(struct generation *generation, int64_t grace_ms);

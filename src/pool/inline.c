@@ -36,15 +36,6 @@ bool mp_inline_serves(const mproc_pool *pool)
 
 /* ---- begin and end --------------------------------------------------------------------------- */
 
-static void close_bells(mproc_pool *pool)
-{
-    if (mp_guard_lock())
-        return;
-    mp_guard_close(&pool->generation.guard, BELL_WRITE);
-    mp_guard_close(&pool->generation.guard, LOOP_WRITE);
-    mp_guard_unlock();
-}
-
 /* As child.c does it, and the supervisor when it gives up. */
 static void call_init(mproc_pool *pool)
 {
@@ -61,7 +52,7 @@ static void call_init(mproc_pool *pool)
     atomic_store_explicit(&shared->broken_value, (r & 0xff) ? r & 0xff : EXIT_CANNOT_START,
                           memory_order_relaxed);
     atomic_store_explicit(&shared->broken_reason, BROKEN_INIT, memory_order_relaxed);
-    close_bells(pool);
+    mp_generation_end_bells(&pool->generation);
 }
 
 static void call_exit(mproc_pool *pool)
@@ -131,7 +122,7 @@ static enum errand next_errand(mproc_pool *pool, uint32_t *ticket)
     pool->crew.loop = mp_guard_fd(guard, LOOP_WRITE);
     if (mp_queue_pop(&pool->region, ticket))
         return TICKET;
-    return generation->fds[WAKE_WRITE] < 0 ? LEAVE : NOTHING; /* shut: the pool closes */
+    return generation->shut ? LEAVE : NOTHING;
 }
 
 bool mp_inline_work(mproc_pool *pool)
@@ -155,7 +146,7 @@ bool mp_inline_work(mproc_pool *pool)
         pthread_mutex_lock(&pool->lock);
         serves = service.outer;
         if (errand == LEAVE)
-            close_bells(pool);
+            mp_generation_end_bells(&pool->generation);
     }
     pool->crew.serving = false;
     return worked;

@@ -88,6 +88,14 @@ static void ring(struct supervisor *sup, enum generation_fd bell)
         kill_all(sup); /* the end of the bell tells, too */
 }
 
+static void ring_bell(struct supervisor *sup)
+{
+    if (!sup->region->on_words)
+        ring(sup, BELL_WRITE);
+    else if (mp_bell_ring(sup->region))
+        kill_all(sup);
+}
+
 /* Tell the host of a death, after what it left was mended: the counts, and then the bell, whatever
  * host_waits says, because nobody else tells.  Sequentially consistent: the host says that it waits
  * and then looks at the counts. */
@@ -101,7 +109,7 @@ static void announce_death(struct supervisor *sup, bool ticket_may_be_lost)
     CRASH_POINT("lost counted");
     atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
     CRASH_POINT("death counted, not rung");
-    ring(sup, BELL_WRITE);
+    ring_bell(sup);
     CRASH_POINT("death rung, not for the loop");
     ring(sup, LOOP_WRITE);
     CRASH_POINT("death announced");
@@ -345,6 +353,8 @@ static void set_up(struct supervisor *sup)
     mp_set_name("mproc:super");
     drop_inheritance(sup);
     sup->self = getpid();
+    if (sup->region->on_words)
+        mp_bell_own(sup->region);
     mp_diary_generation(sup->self, getppid());
     r = mp_pipe(sup->reaper);
     keep_clear(sup, sup->reaper);

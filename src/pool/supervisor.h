@@ -5,6 +5,7 @@
 
 #include <mproc/pool.h>
 
+#include "../shm/bell.h"
 #include "../shm/queue.h"
 #include "../shm/region.h"
 

@@ -27,6 +27,15 @@ static void ring(struct worker *worker, int bell, const struct mark *mark)
         worker->unheard = true;
 }
 
+/* Ring for the thread that waits. */
+static void ring_bell(struct worker *worker)
+{
+    if (!worker->region->on_words)
+        ring(worker, worker->bell, &worker->bell_mark);
+    else if (mp_bell_ring(worker->region))
+        worker->unheard = true;
+}
+
 /* Ring for the thread that waits, and for the loop: for each if it wants as much.  Sequentially
  * consistent: see who calls. */
 static void ring_whoever(struct worker *worker, uint32_t wants)
@@ -34,7 +43,7 @@ static void ring_whoever(struct worker *worker, uint32_t wants)
     struct pool_shm *pool = pool_of(worker);
 
     if (atomic_load_explicit(&pool->host_waits, memory_order_seq_cst) >= wants)
-        ring(worker, worker->bell, &worker->bell_mark);
+        ring_bell(worker);
     CRASH_POINT("rung, not for the loop");
     if (atomic_load_explicit(&pool->loop_waits, memory_order_seq_cst) >= wants)
         ring(worker, worker->loop, &worker->loop_mark);
@@ -190,27 +199,52 @@ static enum service serve(struct worker *worker, uint32_t id)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
+/* Has this worker outlived its generation?  Its number, its record and its bits are another's then. */
+static bool is_outlived(const struct worker *worker)
+{
+    return (mp_queue_era(worker->region) | 1) != (worker->era | 1);
+}
+
+/* Idle: sleep in the pipe.  False, and how the worker ends: it has ended, or is not there. */
+static bool sleep_on_pipe(const struct worker *worker, enum worker_end *end)
+{
+    char byte;
+    /* A task may have closed it, and opened a file of its own at that number. */
+    ssize_t got =
+        mp_is_marked(worker->wake, &worker->wake_mark) ? mp_read(worker->wake, &byte, 1) : -EBADF;
+
+    *end = got == 0 ? WORKER_LEFT : WORKER_CUT_OFF;
+    return got > 0;
+}
+
+/* Idle: sleep on the word `wakes`.  False, and how the worker ends: the queue is shut, or there is no
+ * sleeping any more. */
+static bool sleep_on_word(const struct worker *worker, uint32_t wakes, enum worker_end *end)
+{
+    bool shut = mp_queue_era(worker->region) % 2;
+
+    *end = shut ? WORKER_LEFT : WORKER_CUT_OFF;
+    return !shut && mp_queue_sleep(worker->region, wakes) == 0;
+}
+
 /* Sleep until there may be a ticket.  False, and how the worker ends: there will be none. */
 static bool sleep_till_woken(struct worker *worker, struct worker_shm *self, enum worker_end *end)
 {
-    char byte;
-    ssize_t got;
+    uint32_t wakes = mp_queue_wakes(worker->region);
+    bool woken;
 
     if (!mp_queue_go_idle(worker->region, worker->number))
         return true;
     CRASH_POINT("idle, not asleep");
-    /* A task may have closed it, and opened a file of its own at that number. */
-    got = mp_is_marked(worker->wake, &worker->wake_mark) ? mp_read(worker->wake, &byte, 1) : -EBADF;
+    woken =
+        worker->region->on_words ? sleep_on_word(worker, wakes, end) : sleep_on_pipe(worker, end);
     CRASH_POINT("woken, still idle");
+    if (is_outlived(worker))
+        return true; /* it will see that at once */
     mp_queue_leave_idle(worker->region, worker->number);
-    if (got > 0)
-        return true;
-    *end = WORKER_CUT_OFF;
-    if (got == 0) {
+    if (!woken && *end == WORKER_LEFT)
         atomic_store_explicit(&self->left, 1, memory_order_release);
-        *end = WORKER_LEFT;
-    }
-    return false;
+    return woken;
 }
 
 static bool has_ticket(const void *region)
@@ -231,6 +265,22 @@ static bool look_out(struct worker *worker)
     return news;
 }
 
+/* False: nobody was told of it, and the replacement has the ticket. */
+static bool note_ticket(struct worker *worker, struct worker_shm *self, uint32_t id,
+                        uint64_t *ticket)
+{
+    CRASH_POINT("ticket popped");
+    *ticket = id;
+    /* A death before this loses the ticket: the supervisor finds none in the record, and
+     * says so. */
+    atomic_store_explicit(&self->ticket, id, memory_order_release);
+    CRASH_POINT("ticket noted");
+    /* Sequentially consistent: the host says that it has a backlog, then tries the queue once more
+     * and finds it full; so this ticket was popped after that, and sees it. */
+    ring_whoever(worker, HOST_HAS_BACKLOG);
+    return !worker->unheard;
+}
+
 /* Take a ticket from the queue and note it.  False, and how the worker ends: there is none. */
 static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t *ticket,
                         enum worker_end *end)
@@ -242,23 +292,17 @@ static bool take_ticket(struct worker *worker, struct worker_shm *self, uint64_t
     if (worker->unheard || worker->one_ticket)
         return false;
     /* Whoever was woken for nothing sleeps on at once: there may be many bytes too many. */
-    while (!mp_queue_pop(worker->region, &id)) {
+    while (!is_outlived(worker)) {
+        if (mp_queue_pop(worker->region, &id))
+            return note_ticket(worker, self, id, ticket);
         if (!slept && look_out(worker))
             continue;
         if (!sleep_till_woken(worker, self, end))
             return false;
         slept = true;
     }
-    CRASH_POINT("ticket popped");
-    *ticket = id;
-    /* A death before this loses the ticket: the supervisor finds none in the record, and
-     * says so. */
-    atomic_store_explicit(&self->ticket, id, memory_order_release);
-    CRASH_POINT("ticket noted");
-    /* Sequentially consistent: the host says that it has a backlog, then tries the queue once more
-     * and finds it full; so this ticket was popped after that, and sees it. */
-    ring_whoever(worker, HOST_HAS_BACKLOG);
-    return !worker->unheard; /* else its replacement has the ticket */
+    *end = WORKER_DOOMED;
+    return false;
 }
 
 enum worker_end mp_worker_run(struct worker *worker)
@@ -270,6 +314,7 @@ enum worker_end mp_worker_run(struct worker *worker)
     enum worker_end end;
     bool served = false;
 
+    worker->era = mp_queue_era(worker->region);
     worker->wake_mark = mp_mark(worker->wake);
     mp_queue_leave_idle(worker->region, worker->number); /* a predecessor died asleep */
     worker->bell_mark = mp_mark(worker->bell);
@@ -291,6 +336,8 @@ enum worker_end mp_worker_run(struct worker *worker)
         case SERVED:
             break;
         }
+        if (is_outlived(worker))
+            return WORKER_DOOMED;
         ticket = 0;
         mp_meter_rest(worker);
         atomic_store_explicit(&self->ticket, 0, memory_order_release);

@@ -3,18 +3,20 @@
 #ifndef MP_WORKER_H
 #define MP_WORKER_H
 
+#include "../shm/bell.h"
 #include "../shm/queue.h"
 
 struct worker {
     const struct region *region;
     uint32_t number;
-    int wake;            /* read end of the wake pipe */
+    int wake;            /* read end of the wake pipe; -1: there is none */
     int bell;            /* write end of the bell pipe */
     int loop;            /* write end of the loop's bell */
     uint32_t items_left; /* until it is to be replaced; 0: no end */
     bool one_ticket;     /* it serves that in its record, and no other */
     struct patience patience;
     /* By mp_worker_run(). */
+    uint32_t era; /* of the queue */
     struct mark wake_mark;
     struct mark bell_mark;
     struct mark loop_mark;
@@ -40,7 +42,8 @@ enum worker_end {
     WORKER_LEFT,    /* the pool closes: nobody is to take its place */
     WORKER_RETIRED, /* it has run its number of items */
     WORKER_CUT_OFF, /* its pipes are gone: a task closed them */
-    WORKER_DOOMED   /* somebody decided to kill it: it must touch nothing more */
+    WORKER_DOOMED   /* somebody decided to kill it, or it has outlived its supervisor: it must touch
+                       nothing more */
 };
 
 enum worker_end mp_worker_run(struct worker *worker);

@@ -111,9 +111,42 @@ bool mp_queue_pop(const struct region *region, uint32_t *id)
 bool mp_queue_is_empty(const struct region *region)
 {
     struct queue_shm *queue = mp_region_queue(region);
+    uint64_t head = atomic_load_explicit(&queue->head, memory_order_relaxed);
 
-    return atomic_load_explicit(&queue->head, memory_order_relaxed) >=
-           atomic_load_explicit(&queue->tail, memory_order_relaxed);
+    mp_prefetch(entry(region, head)); /* it comes with the tail, and not after it */
+    return head >= atomic_load_explicit(&queue->tail, memory_order_relaxed);
+}
+
+int mp_queue_wake(const struct region *region, uint32_t count)
+{
+    struct queue_shm *queue = mp_region_queue(region);
+
+    /* Sequentially consistent: after who is idle was looked at; see queue.h. */
+    atomic_fetch_add_explicit(&queue->wakes, count, memory_order_seq_cst);
+    return mp_wake_on_word(&queue->wakes, count);
+}
+
+void mp_queue_shut(const struct region *region)
+{
+    /* Sequentially consistent, before `wakes`: a worker looks here after it has read that. */
+    atomic_fetch_or_explicit(&mp_region_queue(region)->era, 1, memory_order_seq_cst);
+    if (region->on_words)
+        mp_queue_wake(region, UINT32_MAX); /* others may sleep there who have no business to */
+}
+
+uint32_t mp_queue_wakes(const struct region *region)
+{
+    return atomic_load_explicit(&mp_region_queue(region)->wakes, memory_order_seq_cst);
+}
+
+int mp_queue_sleep(const struct region *region, uint32_t wakes)
+{
+    return mp_sleep_on_word(&mp_region_queue(region)->wakes, wakes, MP_FOREVER);
+}
+
+uint32_t mp_queue_era(const struct region *region)
+{
+    return atomic_load_explicit(&mp_region_queue(region)->era, memory_order_seq_cst);
 }
 
 static void set_bit(_Atomic uint64_t *set, uint32_t worker)

@@ -4,14 +4,16 @@
  * who of them is idle.  No entry belongs to a process: a worker that dies with a ticket in hand has
  * lost one, no more, and the ring goes on.
  *
- * Who sleeps is woken through a pipe, and nobody sleeps in vain:
+ * Who sleeps is woken, and nobody sleeps in vain:
  *
- *     host     push; look who is idle; where somebody is, a byte into the pipe
- *     worker   say that it is idle; look at the queue; nothing there: read the pipe
+ *     host     push; look who is idle; where somebody is, wake
+ *     worker   say that it is idle; look at the queue; nothing there: sleep
  *
  * All of that is sequentially consistent: of a push and a worker that goes to sleep, either the
- * host sees the idle worker or the worker sees the ticket.  A byte too many wakes somebody for
- * nothing.
+ * host sees the idle worker or the worker sees the ticket.  To wake is to write a byte into a pipe that
+ * the worker reads; or, where a process can sleep on a word, to count `wakes` up and then wake on it.
+ * The worker reads `wakes` before it says that it is idle, and sleeps only while it is the same: so
+ * whoever is seen idle does not go to sleep after he was woken.  To be woken for nothing does no harm.
  *
  * Nobody need be woken where enough workers look out for tickets already.  A worker says that it
  * does not any more before it pops, so each that the host sees looking will pop a ticket that was
@@ -41,6 +43,11 @@ uint32_t mp_queue_sleepers(const struct region *region, struct queue_end *end, u
  * stopped, or have gone wrong. */
 uint32_t mp_queue_stranded(const struct region *region, struct queue_end *end);
 
+/* Host, where workers sleep on a word: wake so many of them. */
+int mp_queue_wake(const struct region *region, uint32_t count);
+/* Host: no more tickets will come.  Wakes all, where they sleep on a word. */
+void mp_queue_shut(const struct region *region);
+
 /* Worker.  False: the queue is empty. */
 bool mp_queue_pop(const struct region *region, uint32_t *id);
 /* Worker: a guess. */
@@ -49,8 +56,15 @@ bool mp_queue_is_empty(const struct region *region);
  * the second, for who is dead. */
 void mp_queue_look_out(const struct region *region, uint32_t worker);
 void mp_queue_look_away(const struct region *region, uint32_t worker);
+/* Worker: before it goes idle, for mp_queue_sleep(). */
+uint32_t mp_queue_wakes(const struct region *region);
 /* Worker: false, and it is not idle: there is a ticket. */
 bool mp_queue_go_idle(const struct region *region, uint32_t worker);
 void mp_queue_leave_idle(const struct region *region, uint32_t worker);
+/* Worker: sleep until it is woken, or not at all if somebody was since mp_queue_wakes().  As
+ * mp_sleep_on_word(). */
+int mp_queue_sleep(const struct region *region, uint32_t wakes);
+/* Worker: see records.h. */
+uint32_t mp_queue_era(const struct region *region);
 
 #endif

@@ -101,6 +101,10 @@ enum { SLOW_ITEMS = 5 };
 struct queue_shm {
     _Alignas(CACHE_LINE) _Atomic uint64_t tail; /* tickets ever pushed */
     _Alignas(CACHE_LINE) _Atomic uint64_t head; /* tickets ever popped */
+    /* The host's, both.  Workers that sleep on a word sleep on the first, which says how many were
+     * woken; the second is even, odd once the queue is shut, and another for each generation. */
+    _Alignas(CACHE_LINE) _Atomic uint32_t wakes;
+    _Atomic uint32_t era;
     /* The id of a job, each: ticket number i lies in place i % MP_QUEUE_SIZE. */
     _Alignas(CACHE_LINE) _Atomic uint32_t tickets[MP_QUEUE_SIZE];
 };
@@ -140,8 +144,8 @@ enum broken_reason { BROKEN_NOT, BROKEN_FORK, BROKEN_INIT, BROKEN_START };
 
 /*
  * The pool's own words, a cache line for each writer.
- * Who writes: the host the first (the supervisor zeroes `loop_asks` there), the supervisor the second,
- * a worker whose init function failed the third.
+ * Who writes: the host the first (the supervisor zeroes `loop_asks` there), whoever rings the second,
+ * the supervisor the third, a worker whose init function failed the last.
  */
 struct pool_shm {
     _Alignas(CACHE_LINE) _Atomic uint32_t host_waits;
@@ -149,6 +153,8 @@ struct pool_shm {
     _Atomic uint32_t slots;         /* the descriptors below this one have pages */
     _Atomic uint32_t loop_waits;    /* as host_waits, for the program's event loop */
     _Atomic uint32_t loop_asks;     /* the supervisor is to ring for the loop, and zeroes it */
+    /* Where the host sleeps on a word: see bell.h. */
+    _Alignas(CACHE_LINE) _Atomic uint32_t bell;
     _Alignas(CACHE_LINE) _Atomic uint64_t deaths; /* counted after what the dead left was mended */
     _Atomic uint64_t lost; /* of these, those after which the host is to post tickets again */
     _Atomic uint32_t broken_reason;

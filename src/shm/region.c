@@ -62,7 +62,8 @@ int mp_region_open(struct region *region, uint32_t workers, uint64_t heap_size)
 {
     uint64_t wanted = heap_size ? heap_size : default_heap_size();
 
-    *region = (struct region){.memory = MEMORY_NONE, .workers = workers};
+    *region = (struct region){
+        .memory = MEMORY_NONE, .workers = workers, .on_words = mp_can_sleep_on_words()};
     for (;;) {
         size_t total;
         int r;
@@ -93,6 +94,7 @@ void mp_region_reset(const struct region *region)
     atomic_store_explicit(&pool->host_waits, HOST_AWAKE, memory_order_relaxed);
     atomic_store_explicit(&pool->loop_waits, HOST_AWAKE, memory_order_relaxed);
     atomic_store_explicit(&pool->loop_asks, 0, memory_order_relaxed);
+    atomic_store_explicit(&pool->bell, MP_OWNED, memory_order_relaxed);
     atomic_store_explicit(&pool->least_limit_ns, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->deaths, 0, memory_order_relaxed);
     atomic_store_explicit(&pool->lost, 0, memory_order_relaxed);
@@ -112,6 +114,10 @@ void mp_region_reset(const struct region *region)
     }
     atomic_store_explicit(&queue->head, 0, memory_order_relaxed);
     atomic_store_explicit(&queue->tail, 0, memory_order_relaxed);
+    /* Whoever is left of an earlier generation is to leave when it sees that. */
+    atomic_store_explicit(&queue->era,
+                          (atomic_load_explicit(&queue->era, memory_order_relaxed) | 1) + 1,
+                          memory_order_relaxed);
 }
 
 chunk_word *mp_region_word(const struct region *region, uint64_t offset)

@@ -17,6 +17,7 @@
 struct region {
     struct memory memory;
     uint32_t workers;
+    bool on_words; /* who waits sleeps on words of it; else in pipes */
     size_t workers_offset;
     size_t ready_offset;
     size_t idle_offset;

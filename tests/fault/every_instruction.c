@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Every instruction: a tracer stops a process of the pool where it is idle, steps it a number of
- * instructions into its work and kills it there.  One process is a worker, from its read of the
- * byte that wakes it until it reads again; the other is the supervisor, from its sleep until it has
+ * instructions into its work and kills it there.  One process is a worker, from where it sleeps
+ * until it is to sleep again; the other is the supervisor, from its sleep until it has
  * buried and replaced a dead worker.  Wherever it was: a task without retries is done, or has crashed
  * by SIGKILL after one attempt; with a retry it is done, and was begun twice at most; if the
  * supervisor died, the task may say that the pool is broken, and a restart mends that.
@@ -73,7 +73,19 @@ static long signal_to_pass(int status)
     return signal == SIGTRAP || signal == (SIGTRAP | 0x80) || status >> 16 ? 0 : signal;
 }
 
-/* A worker that is about to read the byte that wakes it, a supervisor that is about to sleep. */
+/* It is about to read the byte that wakes it, or to sleep on a word. */
+static bool is_sleep(const struct __ptrace_syscall_info *info)
+{
+    enum { WAIT = 0 };
+
+#ifdef SYS_futex
+    if (info->entry.nr == SYS_futex)
+        return info->entry.args[1] == WAIT;
+#endif
+    return info->entry.nr == SYS_read && info->entry.args[2] == 1;
+}
+
+/* A worker, or a supervisor that is about to sleep. */
 static bool is_idle(enum victim victim, pid_t pid)
 {
     struct __ptrace_syscall_info info;
@@ -82,7 +94,7 @@ static bool is_idle(enum victim victim, pid_t pid)
         info.op != PTRACE_SYSCALL_INFO_ENTRY)
         return false;
     if (victim == WORKER)
-        return info.entry.nr == SYS_read && info.entry.args[2] == 1;
+        return is_sleep(&info);
 #ifdef SYS_poll
     if (info.entry.nr == SYS_poll)
         return true;

@@ -13,6 +13,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -239,6 +240,55 @@ static void abuse_queue(struct deed *deed)
     atomic_fetch_add(&stage->writes, 1);
 }
 
+/* ---- words ----------------------------------------------------------------------------------- */
+
+/* Make who sleeps on one word sleep on another, or, if that cannot be, wake them. */
+static void move_sleepers(_Atomic uint32_t *from, _Atomic uint32_t *to)
+{
+#ifdef SYS_futex
+    enum { REQUEUE = 3 };
+
+    syscall(SYS_futex, from, REQUEUE, 0, INT_MAX, to, 0);
+#else
+    (void)to;
+    mp_wake_on_word(from, UINT32_MAX);
+#endif
+}
+
+/* Those that others sleep on. */
+static void abuse_words(struct deed *deed)
+{
+    struct queue_shm *queue = mp_region_queue(&deed->region);
+    _Atomic uint32_t *bell = &mp_region_pool(&deed->region)->bell;
+
+    switch (draw(deed, 8)) {
+    case 0: /* wake them for nothing */
+        for (uint64_t i = draw(deed, 1000); i > 0; i--)
+            mp_wake_on_word(draw(deed, 2) ? bell : &queue->wakes, UINT32_MAX);
+        break;
+    case 1: /* it has rung, as it seems, and nobody was woken */
+        atomic_fetch_or(bell, MP_RUNG);
+        break;
+    case 2: /* it will ring at the end of this process; and the supervisor is another, as it seems */
+        mp_own_word(bell);
+        break;
+    case 3:
+        atomic_store(bell, (uint32_t)number(deed));
+        break;
+    case 4:
+        move_sleepers(bell, &queue->wakes);
+        break;
+    case 5:
+        move_sleepers(&queue->wakes, bell);
+        break;
+    case 6: /* the queue is shut, or it is another's */
+        atomic_store(&queue->era, (uint32_t)number(deed));
+        break;
+    default: /* take a wake-up away */
+        mp_sleep_on_word(&queue->wakes, mp_queue_wakes(&deed->region), mp_deadline(1));
+    }
+}
+
 /* ---- pipes ----------------------------------------------------------------------------------- */
 
 static void flood(int fd)
@@ -381,6 +431,9 @@ static int32_t be_hostile(void)
         abuse_queue(&deed);
     if (enemy.pool && enemy.hostility >= HOSTILE_TO_PIPES && draw(&deed, 4) == 0)
         abuse_pipes(&deed);
+    if (enemy.pool && enemy.hostility >= HOSTILE_TO_PIPES && deed.region.on_words &&
+        draw(&deed, 4) == 0)
+        abuse_words(&deed);
     if (enemy.pool && enemy.hostility >= HOSTILE_TO_ALL && draw(&deed, 16) == 0)
         signal_others(&deed);
     switch (draw(&deed, 32)) {

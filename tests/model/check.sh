@@ -25,7 +25,8 @@ trap 'exit 1' HUP INT TERM
 # REVERSE: in another order, which comes upon the error sooner.
 # Some mutations find nothing.  What four of them leave out is there to be prompt; a ticket that is
 # noted early (M_NOTE_FIRST) is served twice at most; and a bell that is read empty after the look
-# (M_DRAIN_LATE) loses nothing, because each sleep begins with a look of its own.
+# (M_DRAIN_LATE) loses nothing, because each sleep begins with a look of its own.  Nor is anything lost by a
+# worker that reads `wakes` when it is idle (M_WAKES_IDLE), as its last look comes after that.
 cat >"$tmp/list" <<'LIST'
 none   NKILL=1 NJ=2 NTK=1 | as the code is
 none   NKILL=0 NJ=2 TK=1 | as the code is
@@ -146,6 +147,25 @@ none   NKILL=1 NJ=1 NC=1 NTK=1 RETRY=1 M_NO_DEATHS | deaths not counted: the sam
 none   NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 M_DRAIN_LATE | the bell is read empty after the look
 none   NKILL=1 NJ=1 NC=1 NTK=1 M_DRAIN_LATE | the same, with two workers
 none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 LAST NTERM=1 NSTUCK=1 M_DRAIN_LATE | the same, where no job waits for another
+none   NKILL=1 NJ=1 NTK=1 WORDS | as the code is, on words
+none   NKILL=0 NJ=2 TK=1 WORDS | as the code is, on words
+none   NKILL=1 NJ=1 NC=1 NTK=1 WORDS NP | as the code is, on words
+none   NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 WORDS | as the code is, on words
+none   NW=1 NKILL=0 NJ=2 NS=2 NC=1 NTK=1 WORDS CANCEL THREADS | as the code is, on words
+none   NKILL=1 NJ=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY WORDS | as the code is, on words
+none   NKILL=1 NJ=1 NC=1 NTK=1 NDELAY=1 NOFORK WORDS LATEIDLE | as the code is, on words
+none   NKILL=0 NJ=1 NSUP=1 WORDS PDRACE | as the code is, on words
+none   NW=1 NKILL=1 NJ=1 NTK=1 NSUP=1 WORDS | as the code is, on words
+none   NKILL=1 NJ=1 NC=1 NTK=1 NHOST=1 WORDS | as the code is, on words
+none   NKILL=0 NJ=2 NTERM=1 NTK=1 WORDS | as the code is, on words
+none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 TK=1 WORDS LAST NTERM=1 NSTUCK=1 THREADS | as the code is, on words
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 WORDS M_WAKE_BEFORE_SET | who rings wakes, and sets the bit then
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 WORDS M_SILENCE_LATE | the bell is silenced when the host is to sleep
+end    NKILL=1 NJ=1 NC=1 NTK=1 WORDS M_WAKE_ONCE | who finds it rung does not wake: who rang may have died
+end    NKILL=1 NJ=1 NC=1 NTK=1 WORDS M_NO_BELL | no bell at a death, of who rang and has not woken, too
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 NSUP=1 WORDS M_NO_OWNER | the supervisor's end does not ring
+end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 WORDS M_NO_OWNER | the same, when the pool closes
+none   NKILL=1 NJ=1 NC=1 NTK=1 WORDS M_DRAIN_LATE | the bell is silenced after the look
 none   FILE=queue NT=3 | as the code is
 none   FILE=queue NT=2 NKILL=1 NOFORK | as the code is
 none   FILE=queue NT=2 NP | as the code is
@@ -176,6 +196,23 @@ assert FILE=queue NT=3 M_SUBMIT_HW | a backlog is told by who is to sleep alone
 assert FILE=queue NT=3 M_NO_FLUSH | who is to sleep does not push what is due
 assert FILE=queue NT=2 NKILL=1 NOFORK M_NO_LOST | a death is not told
 none   FILE=queue NT=2 NKILL=1 NOFORK M_NO_STRANDED | who sleeps counts on those who look out: the code looks, for one that is stopped
+none   FILE=queue NT=3 WORDS | as the code is, on words
+none   FILE=queue NT=2 NKILL=1 NOFORK WORDS | as the code is, on words
+none   FILE=queue NT=2 WORDS NP | as the code is, on words
+none   FILE=queue NT=3 TK=3 BUSY WORDS | as the code is, on words
+none   FILE=queue NT=2 TK=3 NKILL=1 BUSY WORDS | as the code is, on words
+none   FILE=queue NT=2 WORDS SHUT | as the code is, on words
+none   FILE=queue NT=1 NKILL=1 WORDS SHUT | as the code is, on words
+assert FILE=queue NT=2 WORDS M_WAKES_LATE | `wakes` is read after the last look
+assert FILE=queue NT=2 WORDS M_NO_COMPARE | `wakes` is not compared
+assert FILE=queue NT=2 WORDS M_NO_COUNT | `wakes` is not counted up
+assert FILE=queue NT=2 WORDS M_COUNT_LATE | `wakes` is counted up after the wake
+assert FILE=queue NT=2 WORDS M_IDLE_LATE | idle when it has looked a last time
+assert FILE=queue NT=3 WORDS M_WAKE_ONE | one is woken for whatever was pushed
+assert FILE=queue NT=1 WORDS SHUT M_ERA_FIRST | whether it is shut is looked at before `wakes` is read
+assert FILE=queue NT=1 WORDS SHUT M_SHUT_LATE | it is shut after the wake
+assert FILE=queue NT=1 WORDS SHUT M_SHUT_QUIET | it is shut, and nobody is woken
+none   FILE=queue NT=2 WORDS M_WAKES_IDLE | `wakes` is read when it is idle: then it looks
 none   FILE=sleeper NT=2 | as the code is
 none   FILE=sleeper NT=2 NEVER | as the code is
 none   FILE=sleeper NT=2 NEVER NLATE=0 NLOOK=0 NP | as the code is
@@ -195,6 +232,16 @@ assert FILE=sleeper NT=2 NEVER NLATE=0 M_NO_NUDGE | who ends the sleeper's job s
 cycle  FILE=sleeper NT=2 NEVER NLATE=0 NLOOK=0 NP M_NUDGE_ALL | the others are nudged, and not signalled
 none   FILE=sleeper NT=2 M_DRAIN_LATE | the bell is read empty after the look
 end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 M_CHECK_FIRST | a waiter lets go of the lock before it waits
+none   FILE=sleeper NT=2 WORDS | as the code is, on words
+none   FILE=sleeper NT=2 NEVER NLATE=0 NLOOK=0 WORDS NP | as the code is, on words
+none   FILE=sleeper NEVER NLATE=0 NLOOK=0 WORDS | as the code is, on words
+none   FILE=sleeper NCANCEL=0 NLOOK=0 WORDS | as the code is, on words
+none   FILE=sleeper NLOOK=0 NLATE=0 WORDS | as the code is, on words
+end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 WORDS M_WAKE_BEFORE_SET | who rings wakes, and sets the bell then
+end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 WORDS M_NO_COMPARE | the sleeper sleeps though it has rung
+end    FILE=sleeper NT=2 NLATE=0 NCANCEL=0 WORDS M_SILENCE_LATE | the bell is silenced when it is to sleep
+assert FILE=sleeper NT=2 NEVER NLATE=0 WORDS M_NO_NUDGE | who ends the sleeper's job signals its condition
+none   FILE=sleeper NT=2 WORDS M_DRAIN_LATE | the bell is silenced after the look
 LIST
 [ "$long" ] && cat >>"$tmp/list" <<'LIST'
 none   NKILL=1 NJ=2 | as the code is
@@ -242,6 +289,18 @@ none   FILE=queue NT=2 NKILL=1 | as the code is
 none   FILE=queue NT=3 NKILL=1 NOFORK BUSY TK=4 | as the code is
 none   FILE=queue NW=3 NT=2 | as the code is
 none   FILE=sleeper NCANCEL=1 NLOOK=0 NLATE=1 | as the code is
+none   NKILL=1 NJ=2 NTK=1 NC=1 WORDS | as the code is, on words
+none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 WORDS CANCEL THREADS | as the code is, on words
+none   NKILL=1 NJ=1 NC=1 NTK=1 NSUP=1 WORDS | as the code is, on words
+none   NKILL=1 NJ=2 NC=1 NTK=1 TK=1 WORDS THREADS | as the code is, on words
+none   NKILL=2 NJ=1 NC=1 NTK=1 RETRY=1 WORDS | as the code is, on words
+none   NKILL=1 NJ=1 NC=1 NTK=1 NTERM=1 NSUP=1 WORDS | as the code is, on words
+none   NKILL=1 NJ=1 NTK=1 NHOST=1 WORDS | as the code is, on words
+none   NKILL=1 NJ=1 NSUP=1 NTK=1 WORDS | as the code is, on words
+none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1 WORDS LAST NTERM=1 NSTUCK=1 | as the code is, on words
+none   FILE=queue NT=2 NKILL=1 WORDS SHUT | as the code is, on words
+none   FILE=queue NW=3 NT=2 WORDS | as the code is, on words
+none   FILE=sleeper NCANCEL=1 NLOOK=0 NLATE=1 WORDS | as the code is, on words
 LIST
 grep -e "$pattern" "$tmp/list" >"$tmp/rows"
 

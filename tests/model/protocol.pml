@@ -2,7 +2,7 @@
 /*
  * protocol.pml - Promela model of the claim / crash / deadline / close protocol of libmproc.
  *
- * It is kept equal to src/shm/{word,queue}.c and src/pool/{worker,run,supervisor,limit,submit,gather,wait}.c:
+ * It is kept equal to src/shm/{word,queue,bell}.c and src/pool/{worker,run,supervisor,limit,submit,gather,wait}.c:
  * one step here for each load, store, compare-and-swap, read and write there that another process can see,
  * in the same order.  Who changes one changes the other.  One host (with threads of which one at a time sleeps;
  * how they pass that on is sleeper.pml), one supervisor, NW workers, NS job slots that are reused for NJ
@@ -17,6 +17,12 @@
  *
  *   The host sleeps on the bell pipe alone.  Its only writers are the supervisor and the workers, so
  *     its end of file says that every process of the generation is gone (M_EOF_EARLY).
+ *   With WORDS it sleeps on a word: the bit RUNG, and whose the bell is, the supervisor's.  To ring is to
+ *     set the bit and then to wake (M_WAKE_BEFORE_SET).  Who dies in between has woken nobody, and that death
+ *     is told (M_NO_BELL) by a ring that wakes although the bit is set (M_WAKE_ONCE).  When the supervisor
+ *     ends, the kernel takes its number out and rings (M_NO_OWNER); then the host ends the generation, and
+ *     sleeps for the end of file.  It silences the bell when it is woken, and not when it is to sleep
+ *     (M_SILENCE_LATE).
  *   A worker sets its idle bit before it looks at the queue a last time and sleeps (M_IDLE_LATE); the host
  *     looks at those bits after the push (M_WAKE_FIRST), and writes a byte for each ticket, but for no more
  *     than are idle (M_WAKE_ONE of queue.pml).  A full pipe has bytes for all (M_WAKE_ERROR): so it holds at
@@ -60,6 +66,9 @@
  *   A pop that finds nothing and the idle bit are one step, and so are the look at the bits and the bytes.
  *   An idle bit is cleared as its worker reads a byte, or dies.  In the code the worker and its replacement
  *     do that later (LATEIDLE): the host then writes a byte too many.
+ *   With WORDS `wakes` is read in the same step as the idle bit is set, and counted up in that of the wake
+ *     (queue.pml has both).  The bell is the supervisor's from the start: in the code the host looks now and
+ *     then until it is.
  *   Nobody looks out for a ticket before it is idle, and a host that sleeps wakes no more than one that is
  *     awake (queue.pml has both).
  *   Bytes that find the pipe full are dropped; in the code that is all of one write, or none.
@@ -104,6 +113,7 @@
  *   TAGS (number of different tags: they wrap; ghosts go by the true job number)
  *   VARC (every second job has one chunk only)
  *   PROMPT (no tag comes round while the supervisor is between its load of a word and its CAS)
+ *   WORDS (who sleeps sleeps on a word: there is no wake pipe, and of the bell pipe only the end of file)
  *   LATEIDLE (idle bits are cleared as late as in the code)
  *   PDRACE (PDEATHSIG is set by the child after the fork, the parent may be dead by then)
  *   LAST (the host waits for the last job alone and then terminates; tasks of the others may never
@@ -211,9 +221,16 @@ byte hw;                        /* host_waits: 0 awake, 1 it sleeps, 2 it sleeps
 chan tq = [TK] of {byte,byte};  /* the ticket queue: {slot, tag}                                       */
 
 /* ---- pipes ------------------------------------------------------------------------------------ */
+#ifdef WORDS
+bit  same[NW];                  /* `wakes` is what the worker has read, on its way to sleep            */
+bit  asleep[NW];                /* on `wakes`                                                          */
+bit  hasleep;                   /* the host, on the bell                                               */
+bit  owned=1;                   /* the bell is the supervisor's                                        */
+#else
 byte wp;                        /* bytes in the wake pipe                                              */
-bit  wclosed;                   /* no write end of the wake pipe is open                               */
-bit  bp;                        /* the bell pipe is not empty                                          */
+#endif
+bit  wclosed;                   /* no write end of the wake pipe is open; WORDS: the queue is shut     */
+bit  bp;                        /* the bell pipe is not empty; WORDS: the bell has RUNG                */
 bit  poke;                      /* control pipe: something changed, look for STOPPING words            */
 bit  cclosed;                   /* the control pipe is at end of file: terminate, or the host is gone  */
 
@@ -243,14 +260,17 @@ bit  guilty[NW];                /* the SIGKILL under way comes from a deadline o
 #if NW>2
 #define EACHW(M) M(0) M(1) M(2)
 #define IDLE (idle[0]+idle[1]+idle[2])
+#define NOSLEEPER (!asleep[0] && !asleep[1] && !asleep[2])
 #define NOW(x) (st[0]!=x && st[1]!=x && st[2]!=x)
 #elif NW==1
 #define EACHW(M) M(0)
 #define IDLE (idle[0])
+#define NOSLEEPER (!asleep[0])
 #define NOW(x) (st[0]!=x)
 #else
 #define EACHW(M) M(0) M(1)
 #define IDLE (idle[0]+idle[1])
+#define NOSLEEPER (!asleep[0] && !asleep[1])
 #define NOW(x) (st[0]!=x && st[1]!=x)
 #endif
 #if NC>2
@@ -338,16 +358,38 @@ bit  guilty[NW];                /* the SIGKILL under way comes from a deadline o
 #define CLAIM(i) atomic { if :: MINE(i) && S[s].s[i]==WAITING -> BEGIN(i) :: else fi };
 #endif
 
+/* Ring; and if the host says x */
+#ifndef WORDS
+#define BELL bp=1
+#define RINGIF(x) atomic { if :: x -> bp=1 :: else fi }
+#elif defined(M_WAKE_BEFORE_SET)
+#define BELL hasleep=0; bp=1
+#define RINGIF(x) if :: atomic { x -> hasleep=0 }; bp=1 :: !(x) fi
+#elif defined(M_WAKE_ONCE)      /* who finds it rung does not wake */
+#define BELL if :: atomic { !bp -> bp=1 }; hasleep=0 :: bp fi
+#define RINGIF(x) if :: atomic { (x) && !bp -> bp=1 }; hasleep=0 :: !(x) || bp fi
+#else
+#define BELL bp=1; hasleep=0
+#define RINGIF(x) if :: atomic { x -> bp=1 }; hasleep=0 :: !(x) fi
+#endif
+
 /* The host has a backlog: there is room now */
 #ifdef M_NO_RING2
 #define RING2 skip
 #else
-#define RING2 atomic { if :: hw==2 -> bp=1 :: else fi }
+#define RING2 RINGIF(hw==2)
 #endif
 #ifdef M_IDLE_LATE      /* idle when it has looked a last time */
-#define REST skip
+#define REST WAKES
 #else
-#define REST idle[w]=1
+#define REST idle[w]=1; WAKES
+#endif
+#ifdef WORDS
+#define WAKES same[w]=1
+#define UP idle[w]=0; same[w]=0; asleep[w]=0
+#else
+#define WAKES skip
+#define UP idle[w]=0
 #endif
 #ifdef M_NO_NOTE
 #define NOTE skip
@@ -429,9 +471,9 @@ bit  guilty[NW];                /* the SIGKILL under way comes from a deadline o
 #ifdef M_NO_RING
 #define RING skip
 #elif defined(M_RING1)  /* a host with a backlog is not rung when a job has ended */
-#define RING atomic { if :: hw==1 -> bp=1 :: else fi }
+#define RING RINGIF(hw==1)
 #else
-#define RING atomic { if :: hw!=0 -> bp=1 :: else fi }
+#define RING RINGIF(hw!=0)
 #endif
 
 proctype Worker(byte w) {
@@ -480,10 +522,15 @@ pop:
     RING2;
     goto serve;
 rest:
-    if :: empty(tq) :: atomic { nempty(tq) -> idle[w]=0; goto pop } fi;
+    if :: empty(tq) :: atomic { nempty(tq) -> UP; goto pop } fi;
 #ifdef M_IDLE_LATE
     idle[w]=1;
 #endif
+#ifdef WORDS
+    if :: wclosed -> goto eof :: !wclosed fi;
+    atomic { if :: same[w] -> asleep[w]=1 :: else fi; same[w]=0 };      /* compare and sleep */
+    !asleep[w];
+#else
     if
 #ifdef LATEIDLE
     :: atomic { wp>0 -> wp-- }                          /* read a byte: here a death loses it, too */
@@ -492,6 +539,7 @@ rest:
 #endif
     :: atomic { wp==0 && wclosed -> goto eof }          /* end of file */
     fi;
+#endif
     atomic { idle[w]=0; goto pop };
 serve:
 #ifdef M_CLEAR_FIRST
@@ -538,7 +586,7 @@ drop:
     atomic { rt[w]=0; rs[w]=0; s=0; t=0; e=0; ok=0; goto pop };
 #endif
 eof:
-    idle[w]=0;
+    atomic { UP };
 #ifndef M_NO_LEFT
     wleft[w]=1;
 #endif
@@ -546,6 +594,9 @@ eof:
   } unless { atomic { killed[w] -> goto leave } };
 leave:                  /* killed, or _exit: the same thing to everybody else */
   atomic { st[w]=ZOMBIE; killed[w]=0; pd[w]=0; pend[w]=0; guilty[w]=0; s=0; t=0; e=0; ok=0;
+#ifdef WORDS
+    same[w]=0; asleep[w]=0;
+#endif
 #ifndef LATEIDLE
     idle[w]=0;
 #endif
@@ -716,7 +767,7 @@ intime:
 reap:                   /* waitid(WNOWAIT), kill(-pgid), waitpid: nothing of it runs any more */
 #ifdef M_EVENT_FIRST
     if :: rt[w]==0 -> lost=1 :: else fi;
-    deaths=1; bp=1;
+    deaths=1; BELL;
 #endif
 #ifdef M_FORK_FIRST
     st[w]=ALIVE;
@@ -734,7 +785,7 @@ reap:                   /* waitid(WNOWAIT), kill(-pgid), waitpid: nothing of it 
 #endif
 #ifndef M_EVENT_FIRST
 #ifdef M_BELL_FIRST
-    bp=1;
+    BELL;
 #endif
 #if defined(M_NO_LOST)
     k=0;
@@ -745,7 +796,7 @@ reap:                   /* waitid(WNOWAIT), kill(-pgid), waitpid: nothing of it 
     deaths=1;
 #endif
 #if !defined(M_BELL_FIRST) && !defined(M_NO_BELL)
-    bp=1;                                               /* always, whatever host_waits says */
+    BELL;                                               /* always, whatever host_waits says */
 #endif
 #ifdef M_LOST_LATE
     if :: atomic { k -> k=0; lost=1 } :: !k fi;
@@ -777,7 +828,7 @@ delay:                          /* the ticket in its record, if any, stays there
 #endif
     deaths=1;
 #ifndef M_DELAY_NOBELL
-    bp=1;
+    BELL;
 #endif
     atomic { st[w]=DUE; w=0; k=0; goto end_idle };
 #endif
@@ -787,6 +838,14 @@ killall:
     atomic { EACHW(VACATE) goto bye }
   } unless { atomic { supkilled -> supkilled=0; goto bye } };
 bye:
+#ifdef WORDS                    /* the kernel rings */
+#ifdef M_NO_OWNER
+  owned=0;
+#else
+  atomic { owned=0; bp=1 };
+  hasleep=0;
+#endif
+#endif
   atomic { supst=GONE; w=0; k=0; EACHW(ORPHAN) goto end_idle }
 }
 
@@ -861,7 +920,7 @@ end_w: do
 #ifdef M_NO_NUDGE               /* who has seen a job end wakes the sleeper, if that is what it waits for */
 #define NUDGE skip
 #else
-#define NUDGE bp=1
+#define NUDGE BELL
 #endif
 #ifdef M_CANCEL_ONCE
 #define CLOSED now
@@ -895,10 +954,18 @@ end_w: do
       :: atomic { due[ss]==0 || full(tq) -> break } \
       od;
 #define LEAST(a,b) ((a)<(b) -> (a) : (b))
-#ifdef M_WAKE_ERROR             /* not to be told from an end that nobody reads */
+#ifdef WORDS                    /* count `wakes` up and wake: as many as sleep, any of them */
+#define OTHER(i) same[i]=0;
+#define ROUSE(i) :: p>0 && asleep[i] -> asleep[i]=0; p--
+#define WAKE(n) p=n; if :: p>0 -> EACHW(OTHER) do EACHW(ROUSE) :: p==0 || NOSLEEPER -> p=0; break od :: else fi
+#define SHUT wclosed=1; atomic { WAKE(NW) }
+#elif defined(M_WAKE_ERROR)     /* not to be told from an end that nobody reads */
 #define WAKE(n) if :: wp+n<=WK -> wp=wp+n; p=0 :: else -> goto term fi
 #else
 #define WAKE(n) wp=LEAST(wp+n,WK); p=0
+#endif
+#ifndef WORDS
+#define SHUT wclosed=1
 #endif
 #if defined(M_WAKE_FIRST)       /* who is idle is looked at before the push */
 #define FLUSH1 n=IDLE; EACHS(PUSH) atomic { WAKE(LEAST(p,n)); n=0 };
@@ -930,6 +997,19 @@ end_w: do
               fi;
 #define POST(ss,k) due[ss]=(due[ss]<k -> k : due[ss]); FLUSH
 
+#ifdef WORDS                    /* the kernel compares and blocks */
+#ifdef M_SILENCE_LATE           /* the bell is silenced when it is to sleep on it */
+#define BLOCK owned && !blocked -> bp=0; blocked=1; hasleep=1
+#define WOKEN blocked && !hasleep -> blocked=0
+#else
+#define BLOCK owned && !blocked && !bp -> blocked=1; hasleep=1
+#ifdef M_DRAIN_LATE
+#define WOKEN (blocked -> !hasleep : bp) -> blocked=0
+#else
+#define WOKEN (blocked -> !hasleep : bp) -> blocked=0; bp=0
+#endif
+#endif
+#endif
 #define BORN(i)  st[i]=ALIVE;
 #ifdef PDRACE
 #define ARM(i)   pd[i]=0;
@@ -961,6 +1041,9 @@ proctype Host() {
   bit other;                    /* the step is made by another thread, while that one sleeps */
   bit al;                       /* every open job is looked at, after a death */
   bit ended;                    /* the look has seen a job end */
+#ifdef WORDS
+  bit blocked;                  /* the sleeper, until it runs again */
+#endif
   {
   atomic { EACHW(ARM) EACHW(BORN) supst=ALIVE };        /* open: pipes, arena, fork */
 loop:
@@ -1065,7 +1148,11 @@ looked:
 
 sleep:
   if                            /* poll() of the bell */
-#ifdef M_DRAIN_LATE
+#ifdef WORDS
+  :: atomic { BLOCK; goto sleep }
+  :: atomic { WOKEN }           /* or it has rung already */
+  :: atomic { !owned && !blocked -> goto term }
+#elif defined(M_DRAIN_LATE)
   :: bp
 #else
   :: atomic { bp -> bp=0 }      /* read it empty, then look again */
@@ -1082,7 +1169,7 @@ sleep:
 #endif
 #ifdef M_EOF_EARLY
   :: atomic { supst==GONE -> goto gendead }
-#else
+#elif !defined(WORDS)
   :: atomic { LIFE_EOF -> goto gendead }
 #endif
   fi;
@@ -1120,7 +1207,7 @@ next:
 #endif
 
 term:                           /* terminate, or poison: the supervisor kills every worker */
-  wclosed=1;
+  SHUT;
 #ifndef M_TERM_OPEN
   cclosed=1;
 #endif
@@ -1135,11 +1222,23 @@ gendead:                        /* every process of the generation is gone: no o
   };
 
 close:                          /* no job is open */
-  wclosed=1;
+  SHUT;
+#ifdef WORDS
+shut:
+  if
+  :: atomic { BLOCK; goto shut }
+  :: atomic { WOKEN; goto shut }
+  :: !owned && !blocked
+  fi;
+#endif
   LIFE_EOF;
   goto fin
   } unless { hostkilled };
+#ifdef WORDS
+  cclosed=1;
+#else
   atomic { cclosed=1; wclosed=1 };
+#endif
 fin: skip
 }
 

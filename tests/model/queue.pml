@@ -17,6 +17,12 @@
  *         there are workers
  *   BUSY  the host never sleeps, and so never wakes for all tickets that are there (TK at least NT)
  *   PAGES a pipe that was full has room again only when it is empty
+ *   WORDS there is no pipe: who sleeps sleeps on the word `wakes`, which is counted up before he is woken.
+ *         A step for each access; to compare and to sleep is one, the kernel's, and so is to wake as many
+ *         as sleep, any of them, but no more than are to be.  Who is woken and dies has used that up.
+ *         It is 2^32 wakes until the word comes round: not here
+ *   SHUT  (WORDS) the host shuts the queue some time when it sleeps: then, when nothing moves any more,
+ *         nobody sleeps.  Of a pipe that is its end of file: protocol.pml
  *
  *   M_POP_STORE    the head is stored, and not exchanged
  *   M_POP_ADD      the head is counted up by whoever saw a ticket
@@ -40,6 +46,15 @@
  *   M_COUNT_FIRST  who looks out is counted before the head is read
  *   M_DEAD_LOOKS   who died looking out is counted still
  *   M_NO_STRANDED  who sleeps counts on those who look out
+ *  with WORDS
+ *   M_WAKES_LATE   `wakes` is read after the last look
+ *   M_WAKES_IDLE   it is read before that, but when the worker is idle
+ *   M_NO_COMPARE   it is not compared
+ *   M_NO_COUNT     it is not counted up
+ *   M_COUNT_LATE   it is counted up after the wake
+ *   M_ERA_FIRST    whether the queue is shut is looked at before `wakes` is read
+ *   M_SHUT_LATE    it is shut after the wake
+ *   M_SHUT_QUIET   it is shut, and nobody is woken
  */
 #ifndef NW
 #define NW 2
@@ -61,12 +76,17 @@
 byte q[TK], head, tail;         /* a ticket is its number, from 1 on */
 bit  idle[NW], looking[NW];
 byte hw;
+#ifdef WORDS
+bit  same[NW];                  /* `wakes` is what the worker has read, on its way to sleep */
+bit  shut;
+#else
 byte wake;                      /* bytes in the wake pipe */
+#endif
 bit  bell;
 bit  lost;                      /* a worker has died, and the host has not seen it */
 
 /* ---- ghosts ------------------------------------------------------------------------------------- */
-bit  asleep[NW];
+bit  asleep[NW];                /* with WORDS the kernel's */
 byte popped;                    /* so many tickets */
 bit  dying[NW];
 byte nk=NKILL;
@@ -89,6 +109,20 @@ bit  robbed;                    /* the worker that has died had popped one */
 
 /* ---- a worker ----------------------------------------------------------------------------------- */
 #define RING2 atomic { if :: hw==2 -> bell=1 :: else fi }
+#ifdef WORDS
+#define WAKES same[w]=1;        /* read it */
+#define UP same[w]=0;
+#define LEAVE if :: atomic { shut -> UP idle[w]=0; goto busy } :: !shut fi;     /* it exits */
+#ifdef M_NO_COMPARE
+#define DOZE asleep[w]=1
+#else
+#define DOZE if :: same[w] -> asleep[w]=1 :: else fi
+#endif
+#else
+#define WAKES
+#define UP
+#define LEAVE
+#endif
 #define POPPED popped++; assert(id==popped); if :: !spare[id] -> served++; have=1 :: else fi
 
 proctype Worker(byte w) {
@@ -140,8 +174,17 @@ look_out:                       /* for a while */
      fi
   :: atomic { slept -> slept=0 }
   fi;
+#ifdef M_ERA_FIRST
+  LEAVE
+#endif
+#if !defined(M_WAKES_LATE) && !defined(M_WAKES_IDLE)
+  WAKES
+#endif
 #ifndef M_IDLE_LATE
   idle[w]=1;
+#endif
+#ifdef M_WAKES_IDLE
+  WAKES
 #endif
 #ifndef M_NO_LAST_LOOK
   h=head;
@@ -150,20 +193,32 @@ look_out:                       /* for a while */
 #ifdef M_IDLE_LATE
   idle[w]=1;
 #endif
+#ifdef M_WAKES_LATE
+  WAKES
+#endif
+#ifndef M_ERA_FIRST
+  LEAVE
+#endif
+#ifdef WORDS
+  atomic { DOZE; UP skip };
+end_sleep:
+  !asleep[w];
+#else
   asleep[w]=1;
 end_sleep:
   atomic { wake>0 -> wake--; asleep[w]=0 };
+#endif
   slept=1;
 woken:
-  atomic { idle[w]=0; goto pop };
+  atomic { UP idle[w]=0; goto pop };
 busy:
 end_busy:
   false
   } unless { atomic { dying[w] -> dying[w]=0 } };
 #ifdef M_NO_LOST
-  atomic { asleep[w]=0; h=0; id=0; have=0; slept=0 };
+  atomic { UP asleep[w]=0; h=0; id=0; have=0; slept=0 };
 #else
-  atomic { if :: have -> need++; robbed=1 :: else fi; asleep[w]=0; h=0; id=0; have=0; slept=0 };
+  atomic { if :: have -> need++; robbed=1 :: else fi; UP asleep[w]=0; h=0; id=0; have=0; slept=0 };
 #ifndef M_DEAD_LOOKS
   looking[w]=0;                 /* the supervisor, before it tells */
 #endif
@@ -211,7 +266,20 @@ end_w:
              :: due==0 -> break \
              od;
 #define LEAST(a,b) ((a)<(b) -> (a) : (b))
-#ifdef PAGES
+#ifdef WORDS
+#define OTHER(i) same[i]=0;
+#define ROUSE(i) :: p>0 && asleep[i] -> asleep[i]=0; p--
+#define COUNT atomic { EACHW(OTHER) skip };
+#define FUTEX_WAKE atomic { do EACHW(ROUSE) :: p==0 || !SLEEPS -> p=0; break od };
+#if defined(M_NO_COUNT)
+#define WOKEN FUTEX_WAKE
+#elif defined(M_COUNT_LATE)
+#define WOKEN FUTEX_WAKE COUNT
+#else
+#define WOKEN COUNT FUTEX_WAKE
+#endif
+#define WRITE if :: p>0 -> WOKEN n=0 :: atomic { p==0 -> n=0 } fi;
+#elif defined(PAGES)
 bit wfull;                       /* it was, and has not been empty since */
 #define WRITE atomic { if :: wake==0 -> wfull=0 :: else fi; \
                        if :: wfull || wake+p>WK :: else -> wake=wake+p; wfull=(wake==WK) fi; n=0; p=0 };
@@ -301,16 +369,39 @@ end_sleep:
   if
   :: atomic { bell -> bell=0 }
   :: atomic { left>0 -> left--; due++; other=1; if :: goto post :: left>0 -> left--; due++; goto post fi }
+#ifdef SHUT
+  :: goto shutting
+#endif
   fi;
 awake:
   atomic { sl=0; hw=0 };
   FLUSH
   atomic { if :: lost -> AGAIN :: else fi };
   goto wait
+#ifdef SHUT
+  ;
+shutting:
+#ifndef M_SHUT_LATE
+  shut=1;
+#endif
+#ifndef M_SHUT_QUIET
+  p=NW;
+  WRITE
+#endif
+#ifdef M_SHUT_LATE
+  shut=1;
+#endif
+end_shut:
+  false
+#endif
 }
 
 proctype Monitor() {
+#ifdef SHUT
+  timeout -> assert(!SLEEPS)
+#else
   timeout -> assert(posted && served==need || !SLEEPS)
+#endif
 }
 
 #define RUNW(i) run Worker(i);

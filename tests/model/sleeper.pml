@@ -12,6 +12,9 @@
  * done, is an invalid end state.  Conditions are never woken for nothing here: that could only hide it.
  * With NEVER the first job is ended by no worker, so that a thread may rightly stay: then no thread may
  * wait whose job has ended, when nothing moves any more.
+ * With WORDS the bell is a word, and to nudge is to ring it.  Who rings sets it and then wakes; the sleeper
+ * compares and sleeps in one step, the kernel's, and may be woken by who rang before.  A nudge is one
+ * step: it is made under the lock, without which nobody sleeps again.
  * The lock is one bit; what happens under it is a step for each access to what a worker shares.
  *
  *   M_NO_HAND_OVER   who leaves wakes nobody to take its place
@@ -26,6 +29,10 @@
  *   M_DRAIN_LATE     the bell is read empty after the look
  *   M_CHECK_FIRST    a waiter looks for the sleeper, lets go of the lock, and waits then
  *   M_LATE_KEEPS     a waiter that is late leaves without handing over
+ *  with WORDS
+ *   M_WAKE_BEFORE_SET who rings wakes and then sets the bell
+ *   M_NO_COMPARE     the sleeper sleeps whether or not it has rung
+ *   M_SILENCE_LATE   it silences the bell when it is to sleep
  */
 #ifndef NT
 #define NT 3
@@ -50,7 +57,11 @@ bit ended[NT], listed[NT];
 chan list = [NT] of {byte};     /* of those who wait, in the order in which they came */
 byte sleeper;                   /* 1 + its number; 0: nobody */
 bit blocked[NT], signalled[NT]; /* in pthread_cond_wait(), and to be woken from it */
+#ifdef WORDS
+bit asleep;                     /* somebody, on the bell */
+#else
 bit nudge;                      /* the nudge pipe is not empty */
+#endif
 byte ncancel=NCANCEL, nlook=NLOOK, nlate=NLATE;
 
 #define LOCK   atomic { !lock -> lock=1 }
@@ -59,12 +70,24 @@ byte ncancel=NCANCEL, nlook=NLOOK, nlate=NLATE;
 /* pthread_cond_signal() is lost on who does not wait */
 #define SIGNAL(k) if :: blocked[k] -> signalled[k]=1 :: else fi
 
+#ifndef WORDS
+#define RING bell=1
+#define NUDGE nudge=1
+#else
+#ifdef M_WAKE_BEFORE_SET
+#define RING asleep=0; bell=1
+#else
+#define RING bell=1; asleep=0
+#endif
+#define NUDGE bell=1; asleep=0
+#endif
+
 #if defined(M_NO_NUDGE)
 #define WAKE(k) SIGNAL(k)
 #elif defined(M_NUDGE_ALL)
-#define WAKE(k) nudge=1
+#define WAKE(k) NUDGE
 #else
-#define WAKE(k) if :: sleeper==k+1 -> nudge=1 :: else -> SIGNAL(k) fi
+#define WAKE(k) if :: sleeper==k+1 -> NUDGE :: else -> SIGNAL(k) fi
 #endif
 
 /* mp_wake_waiters() */
@@ -102,7 +125,10 @@ inline hand_over()
 }
 
 proctype Waiter(byte i) {
-  byte j; bit any, late, pb, pn;
+  byte j; bit any, late;
+#ifndef WORDS
+  bit pb, pn;
+#endif
 
   atomic { !lock -> if :: ended[i] -> goto out :: else -> lock=1; list!i; listed[i]=1 fi };
 again:
@@ -142,6 +168,28 @@ end_waiter:
   :: any
   :: !any ->
      UNLOCK;
+#ifdef WORDS
+     if
+#if defined(M_NO_COMPARE)
+     :: asleep=1;
+#elif defined(M_SILENCE_LATE)
+     :: atomic { bell=0; asleep=1 };
+#else
+     :: atomic { !bell -> asleep=1 };
+#endif
+#ifdef NEVER
+end_sleeper:
+#endif
+        if
+        :: !asleep
+        :: atomic { asleep && nlate>0 -> nlate--; late=1; asleep=0 }
+        fi
+     :: bell                                            /* it need not */
+     fi;
+#if !defined(M_DRAIN_LATE) && !defined(M_SILENCE_LATE)
+     atomic { if :: !late -> bell=0 :: else fi };
+#endif
+#else
 #ifdef NEVER
 end_sleeper:
 #endif
@@ -153,6 +201,7 @@ end_sleeper:
 #ifndef M_DRAIN_LATE
      atomic { if :: pb -> bell=0; pb=0 :: else fi };
 #endif
+#endif
      LOCK
   fi;
 #ifndef M_STAYS
@@ -161,7 +210,10 @@ end_sleeper:
   hw=0;
   look();
 #ifdef M_DRAIN_LATE
-  bell=0; pb=0;
+  bell=0;
+#ifndef WORDS
+  pb=0;
+#endif
 #endif
 #ifndef M_NO_WAKE
   wake_waiters();
@@ -208,11 +260,11 @@ proctype Worker() {
 end_worker:
   do
 #ifndef NEVER
-  :: atomic { !told[0] -> told[0]=1; ready[0]=1 }; if :: hw -> bell=1 :: !hw fi
+  :: atomic { !told[0] -> told[0]=1; ready[0]=1 }; if :: hw -> RING :: !hw fi
 #endif
-  :: atomic { !told[1] -> told[1]=1; ready[1]=1 }; if :: hw -> bell=1 :: !hw fi
+  :: atomic { !told[1] -> told[1]=1; ready[1]=1 }; if :: hw -> RING :: !hw fi
 #if NT>2
-  :: atomic { !told[2] -> told[2]=1; ready[2]=1 }; if :: hw -> bell=1 :: !hw fi
+  :: atomic { !told[2] -> told[2]=1; ready[2]=1 }; if :: hw -> RING :: !hw fi
 #endif
   od
 }

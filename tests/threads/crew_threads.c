@@ -14,7 +14,7 @@
 
 struct crew {
     struct list link;
-    const struct generation *generation;
+    struct generation *generation;
     const struct region *region;
     int wake;
     pthread_mutex_t bell_lock; /* for who writes beside a worker, and for the close */
@@ -42,6 +42,15 @@ static void no_outcome(void *arg)
     (void)arg;
 }
 
+static void ring(const struct crew *crew)
+{
+    if (crew->region->on_words)
+        mp_bell_ring(crew->region);
+    else
+        mp_ring(crew->bell);
+    mp_ring(crew->loop);
+}
+
 /* What the supervisor does for a worker that is gone. */
 static void mend(const struct crew *crew, uint32_t number)
 {
@@ -56,8 +65,7 @@ static void mend(const struct crew *crew, uint32_t number)
         mp_word_bury(&words[i], number, 0, false, no_outcome, NULL);
     mp_queue_look_away(crew->region, number);
     atomic_fetch_add_explicit(&pool->deaths, 1, memory_order_seq_cst);
-    mp_ring(crew->bell);
-    mp_ring(crew->loop);
+    ring(crew);
 }
 
 static void *work(void *arg)
@@ -89,10 +97,8 @@ static void *supervise(void *arg)
 
     while (mp_read(crew->control, &byte, 1) > 0) {
         pthread_mutex_lock(&crew->bell_lock);
-        if (crew->bell >= 0) {
-            mp_ring(crew->bell);
-            mp_ring(crew->loop);
-        }
+        if (crew->bell >= 0)
+            ring(crew);
         pthread_mutex_unlock(&crew->bell_lock);
     }
     return NULL;
@@ -108,6 +114,7 @@ static void *end_bell(void *arg)
     pthread_mutex_lock(&crew->bell_lock);
     crew->bell = mp_close(crew->bell);
     crew->loop = mp_close(crew->loop);
+    mp_generation_end_bells(crew->generation);
     pthread_mutex_unlock(&crew->bell_lock);
     return NULL;
 }

@@ -177,7 +177,7 @@ static void spoil_and_ring(void)
     for (int i = take_byte() % 4; i >= 0; i--)
         spoil(crew);
     if (crew->bell >= 0 && take_byte() % 2)
-        mp_ring(crew->bell);
+        crew_rings(crew);
 }
 
 /* ---- the host -------------------------------------------------------------------------------- */

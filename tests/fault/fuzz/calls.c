@@ -30,7 +30,7 @@ static unsigned items_run;
 /* ---- the workers ----------------------------------------------------------------------------- */
 
 static jmp_buf end_of_task;
-enum { CRASHED = 1, HANGS };
+enum { CRASHED = 1, HANGS, ASLEEP };
 static bool hangs[CREWS][WORKERS_MAX];
 
 /* How a task ends: the fuzzer's choice, and a crash for those of a job without end. */
@@ -92,7 +92,7 @@ static bool mend(const struct crew *crew, unsigned number, bool only_stopping)
         if (mp_word_bury(&words[i], number, atomic_load(&job->retries), false, no_outcome, NULL) !=
             CHUNK_NONE) {
             atomic_fetch_add(&mp_region_pool(region)->deaths, 1);
-            mp_ring(crew->bell);
+            crew_rings(crew);
             return true;
         }
     }
@@ -121,9 +121,16 @@ static void run_worker(struct crew *crew, volatile unsigned number)
     case CRASHED:
         mend(crew, number, false);
         break;
+    case ASLEEP:
+        break;
     default:
         hangs[crew - crews][number] = true;
     }
+}
+
+static void sleep_on(void)
+{
+    longjmp(end_of_task, ASLEEP);
 }
 
 static void work(void)
@@ -135,7 +142,7 @@ static void work(void)
             continue;
         for (unsigned w = 0; w < crew->region->workers; w++)
             run_worker(crew, w);
-        if (crew->generation->fds[WAKE_WRITE] < 0 || crew->generation->fds[CONTROL_WRITE] < 0)
+        if (crew->generation->shut || crew->generation->fds[CONTROL_WRITE] < 0)
             crew_dies(crew);
         for (unsigned w = 0; w < WORKERS_MAX && crew->bell < 0; w++)
             hangs[i][w] = false;
@@ -417,6 +424,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     mproc_pool_options small = {.size = sizeof small, .arena_size = 65536};
 
     world_begin(data, size, work);
+    worker_sleeps = sleep_on;
     memset(hangs, 0, sizeof hangs);
     items_run = 0;
     must(mproc_pool_create(&pools[0], 2, &small) == 0);

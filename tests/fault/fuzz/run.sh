@@ -32,7 +32,7 @@ flags="-g -O1 -std=c11 -D_XOPEN_SOURCE=700 -D_DEFAULT_SOURCE -DMP_SLOTS=64 -DMP_
     -Isrc -Iinclude -Itests/fault/fuzz"
 host="tests/fault/fuzz/world.c src/error.c src/options.c src/cpu.c src/os/fd.c src/os/fd_linux.c
     src/os/fork.c src/os/bond_linux.c src/os/cpu_posix.c src/os/code_posix.c src/shm/arena.c
-    src/shm/region.c src/shm/queue.c src/shm/word.c src/pool/pool.c src/pool/generation.c src/pool/shared.c
+    src/shm/bell.c src/shm/region.c src/shm/queue.c src/shm/word.c src/pool/pool.c src/pool/generation.c src/pool/shared.c
     src/pool/worker.c src/pool/run.c src/pool/submit.c src/pool/gather.c src/pool/wait.c src/pool/chunk.c
     src/pool/future.c src/pool/map.c src/pool/section.c src/pool/bytes.c
     src/pool/loop.c src/pool/inline.c src/pool/meter.c src/pool/progress.c src/pool/diary.c src/failure.c src/env.c src/line.c src/os/terminal.c src/os/usage.c

@@ -9,14 +9,16 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { NS_PER_MS = 1000000, QUIET_MAX = 1000 };
+enum { NS_PER_MS = 1000000, QUIET_MAX = 1000, PRETENDED_PID = 1 };
 
 struct input input;
 struct crew crews[CREWS];
 void (*workers_turn)(void);
+void (*worker_sleeps)(void);
 uint32_t commits_left;
 
 static int64_t now;
+static bool on_words;
 
 void must(bool holds)
 {
@@ -29,6 +31,7 @@ void world_begin(const uint8_t *data, size_t size, void (*turn)(void))
     input = (struct input){data, size, 0};
     now = NS_PER_MS;
     workers_turn = turn;
+    on_words = size % 2; /* of each the half */
     commits_left = UINT32_MAX;
     for (size_t i = 0; i < CREWS; i++)
         must(!crews[i].generation);
@@ -111,9 +114,17 @@ void mp_pause(void)
 {
 }
 
+static unsigned quiet; /* in a row: the host looks again and again, and nobody will come */
+
+static void all_die(void)
+{
+    quiet = 0;
+    for (size_t i = 0; i < CREWS; i++)
+        crew_dies(&crews[i]);
+}
+
 int mp_poll(struct pollfd *fds, size_t count, int64_t deadline)
 {
-    static unsigned quiet; /* in a row: the host looks again and again, and nobody will come */
     int ready;
 
     now += NS_PER_MS / 10;
@@ -121,15 +132,49 @@ int mp_poll(struct pollfd *fds, size_t count, int64_t deadline)
     ready = poll(fds, (nfds_t)count, 0);
     quiet = ready ? 0 : quiet + 1;
     if (ready == 0 && (deadline == MP_FOREVER || quiet > QUIET_MAX)) {
-        quiet = 0;
-        for (size_t i = 0; i < CREWS; i++)
-            crew_dies(&crews[i]);
+        all_die();
         ready = poll(fds, (nfds_t)count, 0);
         must(ready > 0); /* else the host would sleep for ever, with nobody left to wake it */
     }
     if (ready == 0 && now < deadline)
         now = deadline;
     return ready;
+}
+
+/* ---- words ----------------------------------------------------------------------------------- */
+
+bool mp_can_sleep_on_words(void)
+{
+    return on_words;
+}
+
+int mp_sleep_on_word(_Atomic uint32_t *word, uint32_t seen, int64_t deadline)
+{
+    if (at_their_turn)
+        worker_sleeps(); /* does not return */
+    now += NS_PER_MS / 10;
+    give_turn();
+    if (atomic_load(word) == seen && quiet++ > QUIET_MAX)
+        all_die();
+    if (atomic_load(word) != seen) {
+        quiet = 0;
+        return 0;
+    }
+    if (now < deadline)
+        now = deadline;
+    return -ETIMEDOUT;
+}
+
+void mp_wake_on_word(_Atomic uint32_t *word, uint32_t count)
+{
+    (void)word;
+    (void)count;
+}
+
+int mp_own_word(_Atomic uint32_t *word)
+{
+    (void)word;
+    return -ENOSYS;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -160,6 +205,12 @@ int mp_memory_commit(const struct memory *memory, size_t offset, size_t length)
     if (commits_left-- > 0)
         return 0;
     return -ENOSPC;
+}
+
+void mp_memory_touch(const void *from, size_t length)
+{
+    (void)from;
+    (void)length;
 }
 
 int mp_memory_discard(const struct memory *memory, size_t offset, size_t length)
@@ -228,14 +279,30 @@ int mp_crew_start(struct generation *generation, struct supervisor *sup)
         return -EAGAIN;
     *crew = (struct crew){generation, sup->region, sup->options, generation->fds[BELL_WRITE]};
     generation->fds[BELL_WRITE] = -1;
-    must(mp_nonblocking(generation->fds[WAKE_READ]) == 0);
+    if (on_words) {
+        generation->supervisor = PRETENDED_PID;
+        atomic_fetch_or(&mp_region_pool(sup->region)->bell, PRETENDED_PID);
+    } else {
+        must(mp_nonblocking(generation->fds[WAKE_READ]) == 0);
+    }
     return 0;
+}
+
+void crew_rings(const struct crew *crew)
+{
+    if (on_words)
+        mp_bell_ring(crew->region);
+    else
+        mp_ring(crew->bell);
 }
 
 void crew_dies(struct crew *crew)
 {
-    if (crew->generation)
-        crew->bell = mp_close(crew->bell);
+    if (!crew->generation)
+        return;
+    crew->bell = mp_close(crew->bell);
+    if (on_words) /* as the kernel does it */
+        atomic_store(&mp_region_pool(crew->region)->bell, MP_OWNED | MP_RUNG);
 }
 
 void mp_crew_kill(struct generation *generation)

@@ -39,10 +39,12 @@ struct crew {
 };
 
 extern struct crew crews[CREWS];
-extern void (*workers_turn)(void); /* set by the target */
-extern uint32_t commits_left;      /* before the machine has no more memory; it has again then */
+extern void (*workers_turn)(void);  /* set by the target */
+extern void (*worker_sleeps)(void); /* the same: end its turn, by a longjmp */
+extern uint32_t commits_left;       /* before the machine has no more memory; it has again then */
 
 void world_begin(const uint8_t *data, size_t size, void (*turn)(void));
+void crew_rings(const struct crew *crew);
 void crew_dies(struct crew *crew);
 /* What holds is asserted in every build. */
 void must(bool holds);
