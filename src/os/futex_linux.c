@@ -11,9 +11,9 @@
 
 enum { WAIT = 0, WAKE = 1, NS_PER_S = 1000000000 };
 
-/* The words that the kernel looks at when a thread ends: for each entry, the one so far from it.  If the
- * thread's number is in there, it is replaced by MP_RUNG, and where MP_OWNED is set, one that sleeps on
- * the word is woken. */
+/* A robust list: the words that the kernel looks at when a thread ends, for each entry the one so far
+ * from it.  If the thread's number is in there, it is replaced by MP_RUNG, and where MP_OWNED is set, one
+ * that sleeps on the word is woken. */
 struct owned {
     struct owned *next; /* the list is a ring, and its head no entry */
     long distance;

@@ -64,7 +64,8 @@ bool mp_can_sleep_on_words(void);
 /* Sleep while the word is `seen`, until somebody wakes.  0: woken, or it is another by now; -ETIMEDOUT;
  * -EPERM and the like: a filter of system calls forbids it.  Child. */
 int mp_sleep_on_word(_Atomic uint32_t *word, uint32_t seen, int64_t deadline);
-/* Wake `count` who sleep on it, which is not 0, or fewer if there are no more.  0 or an error, as above.  Child. */
+/* Wake `count` who sleep on it, which is not 0, or fewer if there are no more.  0 or an error, as above.
+ * Child. */
 int mp_wake_on_word(_Atomic uint32_t *word, uint32_t count);
 
 /*
