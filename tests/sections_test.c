@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -351,28 +352,51 @@ static void a_failure_has_the_index_of_the_whole_map_and_ends_it(void **state)
     close_stage();
 }
 
-/* The first item waits until the special one, of a later section, is about to fail. */
+/* The first item waits until the host has seen that the special one, of a later section, has failed. */
 static int32_t fail_special_first(const void *from, void *to, void *ctx)
 {
     uint64_t index = ((const struct item *)from)->words[0];
     char byte;
 
     if (is_special(index))
-        return write(gate[1], "", 1) == 1 ? 9 : 8;
+        return 9;
     if (index == 0 && read(gate[0], &byte, 1) != 1)
         return 7;
     return answer(from, to, ctx);
+}
+
+static bool a_failure_is_seen(void)
+{
+    bool seen = false;
+
+    mp_pool_lock(pool);
+    for (struct list *link = pool->open.next; link != &pool->open; link = link->next)
+        seen |= LIST_ENTRY(link, struct job, in_open)->closing;
+    mp_pool_unlock(pool);
+    return seen;
+}
+
+static void *open_gate_when_it_is_seen(void *unused)
+{
+    while (!a_failure_is_seen())
+        sched_yield();
+    return write(gate[1], "", 1) == 1 ? unused : NULL;
 }
 
 static void a_failure_ends_the_other_sections_before_they_are_gathered(void **state)
 {
     mproc_failure failure = {.size = sizeof failure};
     mproc_map_options options = {.size = sizeof options, .failure = &failure};
+    pthread_t watcher;
+    void *opened;
 
     (void)state;
     open_stage(0);
     atomic_store(&stage->special, SECTION);
+    assert_int_equal(pthread_create(&watcher, NULL, open_gate_when_it_is_seen, stage), 0);
     assert_int_equal(map(fail_special_first, COUNT, &options), MPROC_ETASK);
+    assert_int_equal(pthread_join(watcher, &opened), 0);
+    assert_non_null(opened);
     assert_int_equal(failure.index, SECTION);
     assert_int_equal(failure.code, 9);
     assert_true(atomic_load(&stage->begun) <= 4 * SECTION);
