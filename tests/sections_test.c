@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -101,6 +100,21 @@ static void assert_answered(uint64_t from, uint64_t to)
         assert_int_equal(out[i].words[0], i + 1);
         assert_int_equal(out[i].words[WIDTH - 1], ~i + 1);
     }
+}
+
+/* How many were; the others are as they were. */
+static uint64_t count_answered(void)
+{
+    uint64_t count = 0;
+
+    for (uint64_t i = 0; i < COUNT; i++)
+        if (out[i].words[0]) {
+            assert_answered(i, i + 1);
+            count++;
+        } else {
+            assert_int_equal(out[i].words[WIDTH - 1], 0);
+        }
+    return count;
 }
 
 static int map(mproc_map_fn fn, uint64_t count, const mproc_map_options *options)
@@ -347,8 +361,9 @@ static void a_failure_has_the_index_of_the_whole_map_and_ends_it(void **state)
     assert_int_equal(failure.index, 2 * SECTION + 5);
     assert_int_equal(failure.code, 9);
     assert_string_equal(failure.text, "special");
-    assert_answered(0, 2 * SECTION);
-    assert_true(atomic_load(&stage->begun) < 8 * SECTION);
+    /* Some of the sections before may not have been begun, but what was begun was ended. */
+    assert_int_equal(count_answered(), atomic_load(&stage->begun));
+    assert_true(atomic_load(&stage->begun) < COUNT - SECTION);
     close_stage();
 }
 
@@ -379,7 +394,7 @@ static bool a_failure_is_seen(void)
 static void *open_gate_when_it_is_seen(void *unused)
 {
     while (!a_failure_is_seen())
-        sched_yield();
+        poll(NULL, 0, 1);
     return write(gate[1], "", 1) == 1 ? unused : NULL;
 }
 
