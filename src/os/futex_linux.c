@@ -41,17 +41,12 @@ bool mp_can_sleep_on_words(void)
 int mp_sleep_on_word(_Atomic uint32_t *word, uint32_t seen, int64_t deadline)
 {
     for (;;) {
-        struct {
-            part s;
-            part ns;
-        } left;
         int64_t ns = deadline == MP_FOREVER ? 0 : deadline - mp_now();
-        const void *timeout = deadline == MP_FOREVER ? NULL : &left;
+        const part left[] = {(part)(ns / NS_PER_S), (part)(ns % NS_PER_S)};
+        const void *timeout = deadline == MP_FOREVER ? NULL : left;
 
         if (ns <= 0 && timeout)
             return -ETIMEDOUT;
-        left.s = (part)(ns / NS_PER_S);
-        left.ns = (part)(ns % NS_PER_S);
         if (syscall(SYS_futex, word, WAIT, seen, timeout) == 0 || errno == EAGAIN)
             return 0;
         if (errno != EINTR)

@@ -152,11 +152,9 @@ none   NKILL=0 NJ=2 TK=1 WORDS | as the code is, on words
 none   NKILL=1 NJ=1 NC=1 NTK=1 WORDS NP | as the code is, on words
 none   NW=1 NKILL=1 NJ=2 NS=2 NC=1 NTK=1 WORDS | as the code is, on words
 none   NW=1 NKILL=0 NJ=2 NS=2 NC=1 NTK=1 WORDS CANCEL THREADS | as the code is, on words
-none   NKILL=1 NJ=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY WORDS | as the code is, on words
 none   NKILL=1 NJ=1 NC=1 NTK=1 NDELAY=1 NOFORK WORDS LATEIDLE | as the code is, on words
 none   NKILL=0 NJ=1 NSUP=1 WORDS PDRACE | as the code is, on words
 none   NW=1 NKILL=1 NJ=1 NTK=1 NSUP=1 WORDS | as the code is, on words
-none   NKILL=1 NJ=1 NC=1 NTK=1 NHOST=1 WORDS | as the code is, on words
 none   NKILL=0 NJ=2 NTERM=1 NTK=1 WORDS | as the code is, on words
 none   NKILL=0 NJ=2 NS=2 NC=1 NTK=1 TK=1 WORDS LAST NTERM=1 NSTUCK=1 THREADS | as the code is, on words
 end    NW=1 NKILL=0 NJ=1 NC=1 NTK=1 WORDS M_WAKE_BEFORE_SET | who rings wakes, and sets the bit then
@@ -200,9 +198,7 @@ none   FILE=queue NT=3 WORDS | as the code is, on words
 none   FILE=queue NT=2 NKILL=1 NOFORK WORDS | as the code is, on words
 none   FILE=queue NT=2 WORDS NP | as the code is, on words
 none   FILE=queue NT=3 TK=3 BUSY WORDS | as the code is, on words
-none   FILE=queue NT=2 TK=3 NKILL=1 BUSY WORDS | as the code is, on words
 none   FILE=queue NT=2 WORDS SHUT | as the code is, on words
-none   FILE=queue NT=1 NKILL=1 WORDS SHUT | as the code is, on words
 assert FILE=queue NT=2 WORDS M_WAKES_LATE | `wakes` is read after the last look
 assert FILE=queue NT=2 WORDS M_NO_COMPARE | `wakes` is not compared
 assert FILE=queue NT=2 WORDS M_NO_COUNT | `wakes` is not counted up
@@ -301,6 +297,10 @@ none   NKILL=1 NJ=2 NS=2 NC=1 NTK=1 WORDS LAST NTERM=1 NSTUCK=1 | as the code is
 none   FILE=queue NT=2 NKILL=1 WORDS SHUT | as the code is, on words
 none   FILE=queue NW=3 NT=2 WORDS | as the code is, on words
 none   FILE=sleeper NCANCEL=1 NLOOK=0 NLATE=1 WORDS | as the code is, on words
+none   NKILL=1 NJ=1 NTK=1 RETRY=1 NDELAY=1 LONGDELAY WORDS | as the code is, on words
+none   NKILL=1 NJ=1 NC=1 NTK=1 NHOST=1 WORDS | as the code is, on words
+none   FILE=queue NT=2 TK=3 NKILL=1 BUSY WORDS | as the code is, on words
+none   FILE=queue NT=1 NKILL=1 WORDS SHUT | as the code is, on words
 LIST
 grep -e "$pattern" "$tmp/list" >"$tmp/rows"
 

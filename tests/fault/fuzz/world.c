@@ -165,10 +165,11 @@ int mp_sleep_on_word(_Atomic uint32_t *word, uint32_t seen, int64_t deadline)
     return -ETIMEDOUT;
 }
 
-void mp_wake_on_word(_Atomic uint32_t *word, uint32_t count)
+int mp_wake_on_word(_Atomic uint32_t *word, uint32_t count)
 {
     (void)word;
     (void)count;
+    return 0;
 }
 
 int mp_own_word(_Atomic uint32_t *word)
