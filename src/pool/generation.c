@@ -163,7 +163,7 @@ static void close_end(struct generation *generation, enum generation_fd end)
     }
 }
 
-/* The program closed a descriptor of ours.  Whoever sleeps, now or later, is told. */
+/* The program closed a descriptor of ours, or the like.  Whoever sleeps, now or later, is told. */
 static void tear(struct generation *generation)
 {
     atomic_store_explicit(&generation->torn, true, memory_order_release);
@@ -214,7 +214,8 @@ void mp_generation_shut(struct generation *generation)
     if (generation->shut || !generation->region)
         return;
     generation->shut = true;
-    mp_queue_shut(generation->region);
+    if (mp_queue_shut(generation->region))
+        tear(generation); /* they cannot be woken, and will not leave */
     CRASH_POINT("queue shut, not its pipe");
     close_end(generation, WAKE_WRITE);
     CRASH_POINT("wake pipe shut");

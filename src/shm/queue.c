@@ -126,12 +126,12 @@ int mp_queue_wake(const struct region *region, uint32_t count)
     return mp_wake_on_word(&queue->wakes, count);
 }
 
-void mp_queue_shut(const struct region *region)
+int mp_queue_shut(const struct region *region)
 {
     /* Sequentially consistent, before `wakes`: a worker looks here after it has read that. */
     atomic_fetch_or_explicit(&mp_region_queue(region)->era, 1, memory_order_seq_cst);
-    if (region->on_words)
-        mp_queue_wake(region, UINT32_MAX); /* others may sleep there who have no business to */
+    /* All: others may sleep there who have no business to. */
+    return region->on_words ? mp_queue_wake(region, UINT32_MAX) : 0;
 }
 
 uint32_t mp_queue_wakes(const struct region *region)

@@ -45,8 +45,8 @@ uint32_t mp_queue_stranded(const struct region *region, struct queue_end *end);
 
 /* Host, where workers sleep on a word: wake so many of them. */
 int mp_queue_wake(const struct region *region, uint32_t count);
-/* Host: no more tickets will come.  Wakes all, where they sleep on a word. */
-void mp_queue_shut(const struct region *region);
+/* Host: no more tickets will come.  Wakes all, where they sleep on a word: 0, or an error of that. */
+int mp_queue_shut(const struct region *region);
 
 /* Worker.  False: the queue is empty. */
 bool mp_queue_pop(const struct region *region, uint32_t *id);
