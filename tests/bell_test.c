@@ -353,13 +353,14 @@ static bool nobody_owns_it(void)
 
 static void assert_holds_wherever_they_meet(const struct meeting *meeting)
 {
-    bool met;
+    uint32_t steps;
 
     open_bell();
-    met = test_meet(meeting);
+    steps = test_meet(meeting);
     close_bell();
-    if (!met)
+    if (!steps)
         skip();
+    assert_true(steps > 2); /* to silence it takes no more */
 }
 
 static void a_host_that_goes_to_sleep_sees_or_is_rung_for(void **state)

@@ -8,6 +8,7 @@
 #define TEST_MEET_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct meeting {
     void (*begin)(void);   /* by the test, before each time */
@@ -16,7 +17,7 @@ struct meeting {
     bool (*holds)(void);
 };
 
-/* Fails where it does not hold.  False: nobody can be stepped here. */
-bool test_meet(const struct meeting *meeting);
+/* Fails where it does not hold.  Between how many instructions they met; 0: nobody can be stepped here. */
+uint32_t test_meet(const struct meeting *meeting);
 
 #endif
